@@ -1,0 +1,15 @@
+//! The nouns that several rooms share: entry paths, digests, byte ranges, metadata, limits.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number.
+
+pub mod limits;
+
+mod digest;
+mod meta;
+mod path;
+mod ranges;
+
+pub use digest::{ChainingValue, CvTree, Digest, Node, Verified, node_cv};
+pub use meta::{Kind, Meta, Time};
+pub use path::{EntryPath, Name, PathError};
+pub use ranges::ByteRanges;

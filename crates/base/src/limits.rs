@@ -1,0 +1,87 @@
+//! Every bound of the protocol and of this implementation, by name (spec/wire.md, "Limits").
+//!
+//! Bytes unless the name says otherwise. A bound that a peer may ask for travels in `hello` and `welcome`.
+
+/// Data that travels as one unit on one lane: a piece of a large file, or the contents of a pack.
+pub const PIECE_BYTES: u64 = 1 << 20;
+/// Power of two of [`PIECE_BYTES`].
+pub const PIECE_LOG2: u8 = 20;
+/// A file has at most this many segments; larger files have larger segments.
+pub const SEGMENTS_MAX: u64 = 1 << 16;
+/// Files in one pack.
+pub const PACK_FILES_MAX: usize = 1024;
+
+/// Payload of a frame on a control lane.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 256 << 10;
+/// Payload of a frame before the peer is authenticated.
+pub const EARLY_FRAME_BYTES_MAX: usize = 16 << 10;
+/// CBOR header of a data frame.
+pub const DATA_HEADER_BYTES_MAX: usize = 256 << 10;
+/// Payload of a frame on a data lane: header length, header, contents.
+pub const DATA_FRAME_BYTES_MAX: usize = PIECE_BYTES as usize + DATA_HEADER_BYTES_MAX + 8;
+/// Nesting of arrays and maps in a message.
+pub const CBOR_DEPTH_MAX: usize = 8;
+
+/// One component of a path.
+pub const NAME_BYTES_MAX: usize = 255;
+/// A whole path, one byte between components.
+pub const PATH_BYTES_MAX: usize = 32 << 10;
+/// Components of a path.
+pub const PATH_DEPTH_MAX: usize = 8192;
+/// Target of a symbolic link.
+pub const LINK_BYTES_MAX: usize = 4096;
+/// Text for people in an error.
+pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
+
+/// Entries in one `offer`, and entries in one page of a listing.
+pub const PAGE_ENTRIES_MAX: usize = 512;
+/// Encoded size at which a page of entries is closed.
+pub const PAGE_BYTES_SOFT: usize = 64 << 10;
+/// Entries offered and not yet settled, at most; the receiver may grant fewer.
+pub const WINDOW_ENTRIES_MAX: u64 = 16_384;
+/// Bytes of data units sent and not yet acknowledged, at most; the receiver may grant fewer.
+pub const WINDOW_BYTES_MAX: u64 = 64 << 20;
+/// The smallest window a receiver may grant: one full data unit.
+pub const WINDOW_BYTES_MIN: u64 = PIECE_BYTES;
+/// Nodes of a file's tree that one `want` may list as held.
+pub const HELD_NODES_MAX: usize = 256;
+
+/// Requests of one session that are not answered yet.
+pub const REQUESTS_OPEN_MAX: usize = 64;
+/// Transfers of one session at a time.
+pub const TRANSFERS_OPEN_MAX: usize = 16;
+/// Sources of one `pull`.
+pub const PULL_SOURCES_MAX: usize = 1024;
+/// Data lanes of one session over TCP.
+pub const LANES_MAX: usize = 16;
+/// Proofs a client may offer in one session.
+pub const AUTH_ATTEMPTS_MAX: u32 = 6;
+
+/// A connection must be authenticated within this time, in milliseconds.
+pub const AUTH_DEADLINE_MS: u64 = 10_000;
+/// Connections of one address that are not authenticated yet.
+pub const EARLY_CONNECTIONS_PER_ADDRESS: usize = 16;
+/// Connections of all addresses that are not authenticated yet.
+pub const EARLY_CONNECTIONS_MAX: usize = 256;
+/// Sessions of a server at a time.
+pub const SESSIONS_MAX: usize = 4096;
+/// A silent control lane is sent a `ping` after this time, in milliseconds.
+pub const PING_AFTER_MS: u64 = 5_000;
+/// A control lane from which nothing came for this time is lost, in milliseconds.
+pub const SILENCE_MAX_MS: u64 = 15_000;
+/// A client whose lanes are all lost dials again for this time, in milliseconds.
+pub const REDIAL_MS: u64 = 90_000;
+/// Stages nobody has touched for this time are removed, in seconds (seven days).
+pub const STAGE_EXPIRY_S: u64 = 7 * 24 * 3600;
+/// Memory for data units in flight, all sessions of a process together.
+pub const BUFFER_BUDGET_BYTES: u64 = 64 << 20;
+
+/// Power of two of the segment size of a file of `size` bytes: the smallest, from [`PIECE_LOG2`] up, that leaves at
+/// most [`SEGMENTS_MAX`] segments.
+pub const fn segment_log2(size: u64) -> u8 {
+    let mut log2 = PIECE_LOG2;
+    while log2 < 63 && size.div_ceil(1 << log2) > SEGMENTS_MAX {
+        log2 += 1;
+    }
+    log2
+}
