@@ -80,7 +80,7 @@ impl Node {
     pub fn fits(&self, size: u64) -> bool {
         (PIECE_LOG2..63).contains(&self.log2)
             && self.offset < size
-            && self.offset % (1 << self.log2) == 0
+            && self.offset.is_multiple_of(1 << self.log2)
             && !(self.offset == 0 && 1 << self.log2 >= size)
     }
 }
