@@ -679,6 +679,10 @@ pub struct Finished {
     /// Why there is none.
     #[n(2)]
     pub error: Option<WireError>,
+    /// Bytes of content that travel in pieces of this entry, each data unit counted once: only when all have come does
+    /// the receiver compare digests, since a piece may replace a node that it holds.
+    #[n(3)]
+    pub sent: u64,
 }
 
 /// `got`: data units that need not be sent again, and the windows from here on.
