@@ -19,6 +19,11 @@ pub struct EntryPath {
     joined: Box<[u8]>,
 }
 
+/// Bytes of a name or path as text for people: what is not UTF-8 or would move a terminal's cursor is escaped, so that
+/// a name cannot forge a message. Not for storing.
+#[derive(Clone, Copy)]
+pub struct Shown<'a>(pub &'a [u8]);
+
 /// Why bytes are not a name, or names not a path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -146,13 +151,13 @@ impl EntryPath {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(&self.0, f)
+        Shown(&self.0).fmt(f)
     }
 }
 
 impl fmt::Display for EntryPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_root() { f.write_str(".") } else { show(&self.joined, f) }
+        if self.is_root() { f.write_str(".") } else { Shown(&self.joined).fmt(f) }
     }
 }
 
@@ -168,6 +173,20 @@ impl fmt::Debug for EntryPath {
     }
 }
 
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn check_name(bytes: &[u8]) -> Result<(), PathError> {
     match bytes {
         b"" => Err(PathError::Empty),
@@ -176,20 +195,6 @@ fn check_name(bytes: &[u8]) -> Result<(), PathError> {
         _ if bytes.len() > limits::NAME_BYTES_MAX => Err(PathError::NameTooLong(bytes.len())),
         _ => Ok(()),
     }
-}
-
-/// Text for people: what is not UTF-8 or would move a terminal's cursor is escaped, so that a name cannot forge a
-/// message. Not for storing.
-fn show(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
-        }
-        for byte in chunk.invalid() {
-            write!(f, "\\x{byte:02x}")?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
