@@ -32,6 +32,16 @@ pub const PATH_DEPTH_MAX: usize = 8192;
 pub const LINK_BYTES_MAX: usize = 4096;
 /// Text for people in an error.
 pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
+/// A short text in a message: program and version, name of a user, of an attribute, of a limit.
+pub const LABEL_BYTES_MAX: usize = 256;
+/// What a server calls a client.
+pub const IDENTITY_BYTES_MAX: usize = 1024;
+/// Versions that one `hello` names.
+pub const VERSIONS_MAX: usize = 16;
+/// Content of one answer to `read`.
+pub const READ_BYTES_MAX: usize = 128 << 10;
+/// The largest file.
+pub const FILE_BYTES_MAX: u64 = 1 << 62;
 
 /// Entries in one `offer`, and entries in one page of a listing.
 pub const PAGE_ENTRIES_MAX: usize = 512;
@@ -39,10 +49,14 @@ pub const PAGE_ENTRIES_MAX: usize = 512;
 pub const PAGE_BYTES_SOFT: usize = 64 << 10;
 /// Entries offered and not yet settled, at most; the receiver may grant fewer.
 pub const WINDOW_ENTRIES_MAX: u64 = 16_384;
+/// Entries a sender may offer before the receiver has accepted.
+pub const EARLY_ENTRIES: u64 = 512;
 /// Bytes of data units sent and not yet acknowledged, at most; the receiver may grant fewer.
 pub const WINDOW_BYTES_MAX: u64 = 64 << 20;
 /// The smallest window a receiver may grant: one full data unit.
 pub const WINDOW_BYTES_MIN: u64 = PIECE_BYTES;
+/// Items of one list in a message that has no bound of its own.
+pub const LIST_ITEMS_MAX: usize = 16_384;
 /// Nodes of a file's tree that one `want` may list as held.
 pub const HELD_NODES_MAX: usize = 256;
 
@@ -56,6 +70,13 @@ pub const PULL_SOURCES_MAX: usize = 1024;
 pub const LANES_MAX: usize = 16;
 /// Proofs a client may offer in one session.
 pub const AUTH_ATTEMPTS_MAX: u32 = 6;
+
+/// User name in a proof.
+pub const USER_BYTES_MAX: usize = 255;
+/// SSH public key blob in a proof: an RSA key of 8192 bits has about 1,050.
+pub const PUBLIC_KEY_BYTES_MAX: usize = 2048;
+/// SSHSIG blob in a proof: it repeats the public key.
+pub const SIGNATURE_BYTES_MAX: usize = 4096;
 
 /// A connection must be authenticated within this time, in milliseconds.
 pub const AUTH_DEADLINE_MS: u64 = 10_000;
@@ -75,6 +96,17 @@ pub const REDIAL_MS: u64 = 90_000;
 pub const STAGE_EXPIRY_S: u64 = 7 * 24 * 3600;
 /// Memory for data units in flight, all sessions of a process together.
 pub const BUFFER_BUDGET_BYTES: u64 = 64 << 20;
+
+/// `authorized_keys`, as far as it is read: a longer file is refused.
+pub const AUTHORIZED_KEYS_BYTES_MAX: u64 = 1 << 20;
+/// A file of grants, or of trusted servers.
+pub const GRANTS_BYTES_MAX: u64 = 4 << 20;
+/// Public keys enrolled on one server, and invitations open at a time.
+pub const GRANTS_MAX: usize = 10_000;
+/// A private or public key file.
+pub const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
+/// One message of an ssh-agent (as OpenSSH's `AGENT_MAX_LEN`).
+pub const AGENT_MESSAGE_BYTES_MAX: usize = 256 << 10;
 
 /// Power of two of the segment size of a file of `size` bytes: the smallest, from [`PIECE_LOG2`] up, that leaves at
 /// most [`SEGMENTS_MAX`] segments.

@@ -1,4 +1,61 @@
-//! How values travel in CBOR that CBOR itself has no word for: paths, digests.
+//! From a message to its bytes and back, and how values travel that CBOR itself has no word for: paths, digests.
+//!
+//! What is decoded was found deterministic, complete and within every bound first. It does not know what order messages
+//! may come in (spec/wire.md, "CBOR").
+
+use minicbor::decode::Error as DecodeError;
+use minicbor::{Decode, Decoder, Encode};
+
+use crate::bounds::Bounded;
+use crate::error::Misbehaved;
+use crate::message::{Run, Stamp};
+use crate::strict;
+
+/// The payload of a message: one deterministic CBOR map.
+pub fn encode<T: Encode<()>>(message: &T) -> Vec<u8> {
+    minicbor::to_vec(message).expect("writing to memory cannot fail, and no message refuses to be written")
+}
+
+/// Reads the payload of a frame as a message.
+///
+/// - Errors: what of the payload is not as spec/wire.md says. Memory is proportional to the payload, whatever it claims.
+/// - Source: spec/wire.md, "CBOR" and "Messages".
+pub fn decode<T: Bounded>(payload: &[u8]) -> Result<T, Misbehaved> {
+    strict::check(payload).map_err(|(at, fault)| Misbehaved::Cbor { message: T::NAME, at, fault })?;
+    let message: T = minicbor::decode(payload).map_err(|error| not_shaped(T::NAME, &error))?;
+    message.check().map_err(|broken| Misbehaved::Bound { message: T::NAME, broken })?;
+    Ok(message)
+}
+
+fn not_shaped(message: &'static str, error: &DecodeError) -> Misbehaved {
+    if error.is_unknown_variant() {
+        Misbehaved::UnknownValue { message, at: error.position() }
+    } else {
+        Misbehaved::Shape { message, why: error.to_string() }
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Stamp {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, DecodeError> {
+        expect_pair(d)?;
+        Ok(Self { secs: d.i64()?, nanos: d.u32()? })
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Run {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, DecodeError> {
+        expect_pair(d)?;
+        Ok(Self { first: d.u64()?, count: d.u64()? })
+    }
+}
+
+/// A derived reader would skip elements too many.
+fn expect_pair(d: &mut Decoder<'_>) -> Result<(), DecodeError> {
+    match d.array()? {
+        Some(2) => Ok(()),
+        _ => Err(DecodeError::message("an array of two was expected")),
+    }
+}
 
 /// A path: an array of byte strings, one for each name.
 pub(crate) mod as_path {

@@ -1,6 +1,9 @@
-//! Error codes as they travel (spec/wire.md, "Errors"): one table.
+//! Error codes as they travel (spec/wire.md, "Errors"): one table. And what a peer does that it must not.
 
 use minicbor::{Decode, Encode};
+
+use crate::bounds::Broken;
+use crate::strict::CborFault;
 
 /// What went wrong, as a number that never changes meaning.
 ///
@@ -23,6 +26,94 @@ pub struct WireError {
     /// Whether the same again, later, may succeed.
     #[n(2)]
     pub retry: bool,
+}
+
+/// The peer broke the protocol, or speaks a part of it that this end does not know. The session ends with
+/// [`Misbehaved::to_wire`]; an [`Misbehaved::UnknownOperation`] alone may be answered and the session go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misbehaved {
+    /// The payload is not deterministic CBOR.
+    #[error("`{message}` is not valid at byte {at}: {fault}")]
+    Cbor {
+        /// Which message.
+        message: &'static str,
+        /// Offset of the item at fault.
+        at: usize,
+        /// What is wrong.
+        fault: CborFault,
+    },
+    /// The map does not have the keys and types of the message.
+    #[error("`{message}` does not have its shape: {why}")]
+    Shape {
+        /// Which message.
+        message: &'static str,
+        /// What is missing or of another type.
+        why: String,
+    },
+    /// A number that stands for a choice stands for none that is known.
+    #[error("`{message}` makes a choice that is not known")]
+    UnknownValue {
+        /// Which message.
+        message: &'static str,
+        /// Offset in the payload.
+        at: Option<usize>,
+    },
+    /// A request for an operation, or with a choice, that is not known: it can be answered, and nothing else is wrong.
+    #[error("request {request} asks for what is not known")]
+    UnknownOperation {
+        /// Number of the request.
+        request: u64,
+    },
+    /// A rule or a limit of the message is broken.
+    #[error("`{message}`: {broken}")]
+    Bound {
+        /// Which message.
+        message: &'static str,
+        /// Which rule.
+        broken: Broken,
+    },
+    /// Header and contents of a data frame do not fit one another.
+    #[error("a data frame: {0}")]
+    Data(&'static str),
+    /// A frame of a type that is not known, or has no place where it stands.
+    #[error("a frame of type {0:#x} has no place here")]
+    FrameType(u64),
+    /// A message that is well formed and has no sense where it stands.
+    #[error("{0}")]
+    OutOfTurn(String),
+}
+
+impl Misbehaved {
+    /// The code the peer is told.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Cbor { fault: CborFault::KeyCritical(_), .. } => Code::UNSUPPORTED,
+            Self::UnknownValue { .. } | Self::UnknownOperation { .. } => Code::UNSUPPORTED,
+            Self::Bound { broken: Broken::Limit { .. }, .. } => Code::LIMIT,
+            Self::Cbor { .. } | Self::Shape { .. } | Self::Bound { .. } => Code::PROTOCOL,
+            Self::Data(_) | Self::FrameType(_) | Self::OutOfTurn(_) => Code::PROTOCOL,
+        }
+    }
+
+    /// The name of the refusal in spec/wire.md, "Refusals".
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cbor { fault, .. } => fault.name(),
+            Self::Shape { .. } => "shape",
+            Self::UnknownValue { .. } => "unknown-value",
+            Self::UnknownOperation { .. } => "unknown-operation",
+            Self::Bound { broken: Broken::Limit { .. }, .. } => "limit",
+            Self::Bound { broken: Broken::Rule(_), .. } => "rule",
+            Self::Data(_) => "data",
+            Self::FrameType(_) => "frame-type",
+            Self::OutOfTurn(_) => "out-of-turn",
+        }
+    }
+
+    /// What the peer is told.
+    pub fn to_wire(&self) -> WireError {
+        self.code().because(self.to_string())
+    }
 }
 
 macro_rules! codes {

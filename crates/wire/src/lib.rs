@@ -5,7 +5,20 @@
 
 pub mod message;
 
+mod bounds;
 mod codec;
+mod control;
+mod data;
 mod error;
+mod receiver;
+mod sender;
+mod strict;
 
-pub use error::{Code, WireError};
+pub use bounds::{Bounded, Broken};
+pub use codec::{decode, encode};
+pub use control::ControlMessage;
+pub use data::{decode_pack, decode_piece, encode_pack, encode_piece};
+pub use error::{Code, Misbehaved, WireError};
+pub use receiver::{Decision, PackArrival, PieceArrival, Receiver, ReceiverEvent};
+pub use sender::{Job, Outcome, Sender, SenderEvent};
+pub use strict::{CborFault, check as check_cbor};

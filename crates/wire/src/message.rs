@@ -50,6 +50,8 @@ pub mod frame {
     pub const PIECE: u64 = 0x40;
     /// Data: whole small files.
     pub const PACK: u64 = 0x41;
+    /// From here on: extensions. Frames of these types that are not known are ignored.
+    pub const EXTENSIONS: u64 = 0x1000;
 }
 
 /// `hello`: opens a session.
@@ -558,7 +560,7 @@ pub enum EntryKind {
 }
 
 /// Seconds since 1970 UTC, and nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
 pub struct Stamp {
     /// Seconds, negative before.
     #[n(0)]
@@ -617,7 +619,7 @@ pub struct Want {
 }
 
 /// `first` and the `count - 1` numbers after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
 pub struct Run {
     /// The first.
     #[n(0)]
