@@ -1,0 +1,70 @@
+//! When to dial again after a session was lost: soon, then less often, and not for ever.
+//!
+//! Pure: the time is an argument. The deadline counts from the last progress, so that a transfer that gets on between
+//! two losses never runs out of time.
+
+use std::time::{Duration, Instant};
+
+use sft_base::limits;
+
+/// The waits of one spell of dialling.
+#[derive(Clone, Debug)]
+pub(crate) struct Backoff {
+    wait: Duration,
+    progress_at: Instant,
+}
+
+impl Backoff {
+    /// Begins when the last progress was made.
+    pub(crate) fn new(progress_at: Instant) -> Self {
+        Self { wait: FIRST_WAIT, progress_at }
+    }
+
+    /// How long to wait before the next attempt; none when the time is used up.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Duration> {
+        let left = Duration::from_millis(limits::REDIAL_MS).checked_sub(self.silent(now))?;
+        let wait = self.wait.min(left);
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        (!left.is_zero()).then_some(wait)
+    }
+
+    /// How long there has been no progress.
+    pub(crate) fn silent(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.progress_at)
+    }
+}
+
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_bound_and_end_with_the_deadline() {
+        let start = Instant::now();
+        let mut backoff = Backoff::new(start);
+        let mut now = start;
+        let mut waits = Vec::new();
+        while let Some(wait) = backoff.next(now) {
+            waits.push(wait.as_millis());
+            now += wait;
+        }
+        assert_eq!(waits[..7], [250, 500, 1000, 2000, 4000, 5000, 5000]);
+        assert_eq!(
+            now - start,
+            Duration::from_millis(limits::REDIAL_MS),
+            "the last wait ends at the deadline"
+        );
+    }
+
+    #[test]
+    fn time_before_the_loss_counts() {
+        let start = Instant::now();
+        let mut backoff = Backoff::new(start);
+        let late = start + Duration::from_millis(limits::REDIAL_MS) - Duration::from_millis(100);
+        assert_eq!(backoff.next(late), Some(Duration::from_millis(100)));
+        assert_eq!(backoff.next(late + Duration::from_millis(100)), None);
+    }
+}
