@@ -8,7 +8,7 @@ use minicbor::{Decode, Decoder, Encode};
 
 use crate::bounds::Bounded;
 use crate::error::Misbehaved;
-use crate::message::{Run, Stamp};
+use crate::message::{HeldNode, Run, Stamp};
 use crate::strict;
 
 /// The payload of a message: one deterministic CBOR map.
@@ -37,23 +37,32 @@ fn not_shaped(message: &'static str, error: &DecodeError) -> Misbehaved {
 
 impl<'b, C> Decode<'b, C> for Stamp {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, DecodeError> {
-        expect_pair(d)?;
+        expect_array(d, 2)?;
         Ok(Self { secs: d.i64()?, nanos: d.u32()? })
     }
 }
 
 impl<'b, C> Decode<'b, C> for Run {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, DecodeError> {
-        expect_pair(d)?;
+        expect_array(d, 2)?;
         Ok(Self { first: d.u64()?, count: d.u64()? })
     }
 }
 
-/// A derived reader would skip elements too many.
-fn expect_pair(d: &mut Decoder<'_>) -> Result<(), DecodeError> {
+impl<'b, C> Decode<'b, C> for HeldNode {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, DecodeError> {
+        expect_array(d, 3)?;
+        let (offset, log2, cv) = (d.u64()?, d.u8()?, d.bytes()?);
+        let cv = cv.try_into().map_err(|_| DecodeError::message("a chaining value has 32 bytes"))?;
+        Ok(Self { offset, log2, cv })
+    }
+}
+
+/// Arrays of a fixed shape have exactly their elements; a derived reader would skip what is too much.
+fn expect_array(d: &mut Decoder<'_>, elements: u64) -> Result<(), DecodeError> {
     match d.array()? {
-        Some(2) => Ok(()),
-        _ => Err(DecodeError::message("an array of two was expected")),
+        Some(count) if count == elements => Ok(()),
+        _ => Err(DecodeError::message("an array has too few or too many elements")),
     }
 }
 

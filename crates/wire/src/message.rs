@@ -643,7 +643,7 @@ pub struct Partial {
 }
 
 /// A node that is held.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
 pub struct HeldNode {
     /// First byte.
     #[n(0)]
@@ -718,7 +718,7 @@ pub struct Commit {
     /// Not published.
     #[n(3)]
     pub failed: Vec<EntryFailure>,
-    /// Attributes of committed entries that could not be set.
+    /// Attributes that could not be set, of entries that are settled here or in a later `commit`.
     #[n(4)]
     pub unapplied: Vec<EntryUnapplied>,
 }
