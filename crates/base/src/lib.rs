@@ -6,11 +6,13 @@ pub mod frame;
 pub mod limits;
 
 mod digest;
+mod hashing;
 mod meta;
 mod path;
 mod ranges;
 
 pub use digest::{ChainingValue, CvTree, Digest, Node, Verified, node_cv};
+pub use hashing::{FileHashing, NodeHashing};
 pub use meta::{Kind, Meta, Time};
-pub use path::{EntryPath, Name, PathError};
+pub use path::{EntryPath, Name, PathError, Shown};
 pub use ranges::ByteRanges;

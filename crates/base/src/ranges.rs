@@ -54,7 +54,14 @@ impl ByteRanges {
 
     /// Whether every byte of `range` is in the set; true of an empty range.
     pub fn contains(&self, range: Range<u64>) -> bool {
-        range.is_empty() || self.ranges.range(..=range.start).next_back().is_some_and(|(_, &e)| e >= range.end)
+        range.is_empty()
+            || self.ranges.range(..=range.start).next_back().is_some_and(|(_, &e)| e >= range.end)
+    }
+
+    /// Whether any byte of `range` is in the set.
+    pub fn intersects(&self, range: Range<u64>) -> bool {
+        !range.is_empty()
+            && self.ranges.range(..range.end).next_back().is_some_and(|(_, &e)| e > range.start)
     }
 
     /// The ranges of `0..size` that are not in the set, in order.
@@ -119,6 +126,9 @@ mod tests {
             }
             prop_assert_eq!(ranges.iter().flatten().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
             prop_assert_eq!(ranges.bytes(), model.len() as u64);
+            for at in 0..60 {
+                prop_assert_eq!(ranges.intersects(at..at + 4), (at..at + 4).any(|x| model.contains(&x)));
+            }
             let gaps: Vec<u64> = ranges.gaps(64).into_iter().flatten().collect();
             prop_assert_eq!(gaps, (0..64).filter(|x| !model.contains(x)).collect::<Vec<_>>());
             let list: Vec<_> = ranges.iter().collect();
