@@ -1,1 +1,26 @@
-//! sft-store
+//! Where bytes rest: one narrow trait, a directory that carries it out, and two doubles for tests (spec/store.md).
+//!
+//! Nothing here knows of users, grants, lanes or doors. [`FsStore`] stands on Linux alone for now, because everything it
+//! does goes beneath a held directory through `openat2`; elsewhere the crate builds without it.
+
+mod attributes;
+mod claims;
+mod content;
+mod error;
+#[cfg(target_os = "linux")]
+mod fs;
+mod journal;
+mod mem;
+mod reserved;
+mod staged;
+mod stat;
+mod store;
+
+pub use attributes::{Attribute, Attributes, Unapplied};
+pub use error::StoreError;
+#[cfg(target_os = "linux")]
+pub use fs::FsStore;
+pub use mem::MemStore;
+pub use staged::{Publish, StageKey, Staged};
+pub use stat::{Space, Stat, Version};
+pub use store::{Listing, Source, Stage, Store};

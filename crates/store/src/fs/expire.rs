@@ -1,0 +1,116 @@
+//! Removing what nobody came back for (spec/store.md, "Expiry").
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
+use sft_base::EntryPath;
+
+use super::beneath::{self, Beneath};
+use super::errors;
+use super::large::{JOURNAL_SUFFIX, PART_SUFFIX, journal_name, lock_journal, part_name};
+use super::publish::NOTE_SUFFIX;
+use super::reading::read_full;
+use super::stage_dir::{Opened, StageDir, TEMPORARY_SUFFIX};
+use crate::{StageKey, StoreError};
+
+/// Removes stages that are open nowhere and were not touched for `older_than`; their number.
+pub(super) fn expire(beneath: &Beneath, stages: &StageDir, older_than: Duration) -> Result<u64, StoreError> {
+    let Some(dir) = stages.existing()? else { return Ok(0) };
+    let found = names(&dir).map_err(|errno| errors::own("looking for old stages", errno))?;
+    let deadline = SystemTime::now().checked_sub(older_than).unwrap_or(UNIX_EPOCH);
+    let mut removed = 0;
+    let keys: BTreeSet<_> = found.iter().filter_map(|name| key_of(name)).collect();
+    for key in keys {
+        removed += u64::from(expire_large(&dir, &StageKey(key), deadline));
+    }
+    for name in found.iter().filter(|name| !stages.is_mine(name)) {
+        if name.ends_with(TEMPORARY_SUFFIX) && is_older(&dir, name, deadline) {
+            removed += u64::from(unlink(&dir, name));
+        } else if name.ends_with(NOTE_SUFFIX) && is_older(&dir, name, deadline) {
+            removed += u64::from(remove_copy(beneath, &dir, name));
+            unlink(&dir, name);
+        }
+    }
+    Ok(removed)
+}
+
+fn names(dir: &Opened) -> Result<Vec<String>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::new(beneath::open_dir(dir.stage(), b".")?)? {
+        // Names of the store's own making are ASCII; others are left alone.
+        if let Ok(name) = entry?.file_name().to_str() {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// The journal's lock tells whether the stage is open, here or in another process.
+fn expire_large(dir: &Opened, key: &StageKey, deadline: SystemTime) -> bool {
+    let (part, journal) = (part_name(key), journal_name(key));
+    let old = |name: &str| is_older(dir, name, deadline) || !is_there(dir, name);
+    if !old(&part) || !old(&journal) {
+        return false;
+    }
+    let Ok(_locked) = lock_journal(dir, key) else { return false };
+    let removed = unlink(dir, &part);
+    unlink(dir, &journal) || removed
+}
+
+/// Removes a copy on another file system that was not named. Its path was written by this program, but is checked as if it
+/// came from anyone.
+fn remove_copy(beneath: &Beneath, dir: &Opened, note: &str) -> bool {
+    let read = || {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir.stage(), note, flags, Mode::empty()).ok()?;
+        let mut bytes = vec![0; sft_base::limits::PATH_BYTES_MAX + 1];
+        let read = read_full(&file, 0, &mut bytes).ok()?;
+        EntryPath::from_names(bytes[..read].split(|&b| b == b'/')).ok()
+    };
+    read().and_then(|path| beneath.remove_crossing(&path)).is_some()
+}
+
+/// The time of change cannot be set to the past, as that of modification is before content is named.
+fn is_older(dir: &Opened, name: &str, deadline: SystemTime) -> bool {
+    rustix::fs::statat(dir.stage(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+        let changed = Duration::new(stat.st_ctime.max(0) as u64, stat.st_ctime_nsec as u32);
+        UNIX_EPOCH + changed <= deadline
+    })
+}
+
+fn is_there(dir: &Opened, name: &str) -> bool {
+    rustix::fs::statat(dir.stage(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+fn unlink(dir: &Opened, name: &str) -> bool {
+    rustix::fs::unlinkat(dir.stage(), name, AtFlags::empty()).is_ok()
+}
+
+fn key_of(name: &str) -> Option<[u8; 32]> {
+    let hex = name.strip_suffix(PART_SUFFIX).or_else(|| name.strip_suffix(JOURNAL_SUFFIX))?;
+    if hex.len() != 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    let mut key = [0; 32];
+    for (byte, digits) in key.iter_mut().zip(0..) {
+        *byte = u8::from_str_radix(hex.get(2 * digits..2 * digits + 2)?, 16).ok()?;
+    }
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_from_names() {
+        let key = StageKey([0xc3; 32]);
+        assert_eq!(key_of(&part_name(&key)), Some(key.0));
+        assert_eq!(key_of(&journal_name(&key)), Some(key.0));
+        assert_eq!(key_of("c3.part"), None);
+        assert_eq!(key_of(&format!("{}.part", "C3".repeat(32))), None);
+        assert_eq!(key_of(&"c3".repeat(32)), None);
+    }
+}
