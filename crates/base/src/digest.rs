@@ -123,6 +123,13 @@ impl CvTree {
         self.nodes.iter().map(|(&(offset, log2), &cv)| Node { offset, log2, cv })
     }
 
+    /// Whether any byte of `range` is covered.
+    pub fn overlaps(&self, range: std::ops::Range<u64>) -> bool {
+        self.nodes.range(..(range.end, 0)).next_back().is_some_and(|(&(offset, log2), _)| {
+            Node { offset, log2, cv: [0; 32] }.range(self.size).end > range.start
+        })
+    }
+
     /// Whether every byte of the file is covered.
     pub fn is_complete(&self) -> bool {
         let mut at = 0;

@@ -96,6 +96,8 @@ pub const REDIAL_MS: u64 = 90_000;
 pub const STAGE_EXPIRY_S: u64 = 7 * 24 * 3600;
 /// Memory for data units in flight, all sessions of a process together.
 pub const BUFFER_BUDGET_BYTES: u64 = 64 << 20;
+/// Entries offered and not settled, all transfers of a process together.
+pub const ENTRIES_BUDGET: u64 = 65_536;
 
 /// `authorized_keys`, as far as it is read: a longer file is refused.
 pub const AUTHORIZED_KEYS_BYTES_MAX: u64 = 1 << 20;
@@ -107,6 +109,77 @@ pub const GRANTS_MAX: usize = 10_000;
 pub const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
 /// One message of an ssh-agent (as OpenSSH's `AGENT_MAX_LEN`).
 pub const AGENT_MESSAGE_BYTES_MAX: usize = 256 << 10;
+
+/// The limits a peer may ask for, by the names of the specification.
+pub const ALL: &[(&str, u64)] = &[
+    ("piece-bytes", PIECE_BYTES),
+    ("pack-files-max", PACK_FILES_MAX as u64),
+    ("control-frame-bytes-max", CONTROL_FRAME_BYTES_MAX as u64),
+    ("data-frame-bytes-max", DATA_FRAME_BYTES_MAX as u64),
+    ("name-bytes-max", NAME_BYTES_MAX as u64),
+    ("path-bytes-max", PATH_BYTES_MAX as u64),
+    ("path-depth-max", PATH_DEPTH_MAX as u64),
+    ("link-bytes-max", LINK_BYTES_MAX as u64),
+    ("read-bytes-max", READ_BYTES_MAX as u64),
+    ("file-bytes-max", FILE_BYTES_MAX),
+    ("page-entries-max", PAGE_ENTRIES_MAX as u64),
+    ("early-entries", EARLY_ENTRIES),
+    ("window-entries-max", WINDOW_ENTRIES_MAX),
+    ("window-bytes-max", WINDOW_BYTES_MAX),
+    ("requests-open-max", REQUESTS_OPEN_MAX as u64),
+    ("transfers-open-max", TRANSFERS_OPEN_MAX as u64),
+    ("pull-sources-max", PULL_SOURCES_MAX as u64),
+    ("lanes-max", LANES_MAX as u64),
+    ("stage-expiry-s", STAGE_EXPIRY_S),
+];
+
+macro_rules! named {
+    ($($name:ident,)*) => {
+        &[$((stringify!($name), $name as u64)),*]
+    };
+}
+
+/// The limits that the specification fixes, by name: the answer to the request `limits`, in the order of the table in
+/// spec/wire.md, "Limits".
+pub const PROTOCOL: &[(&str, u64)] = named![
+    PIECE_BYTES,
+    PACK_FILES_MAX,
+    SEGMENTS_MAX,
+    CONTROL_FRAME_BYTES_MAX,
+    EARLY_FRAME_BYTES_MAX,
+    DATA_HEADER_BYTES_MAX,
+    DATA_FRAME_BYTES_MAX,
+    CBOR_DEPTH_MAX,
+    NAME_BYTES_MAX,
+    PATH_BYTES_MAX,
+    PATH_DEPTH_MAX,
+    LINK_BYTES_MAX,
+    FILE_BYTES_MAX,
+    ERROR_TEXT_BYTES_MAX,
+    LABEL_BYTES_MAX,
+    IDENTITY_BYTES_MAX,
+    USER_BYTES_MAX,
+    PUBLIC_KEY_BYTES_MAX,
+    SIGNATURE_BYTES_MAX,
+    VERSIONS_MAX,
+    READ_BYTES_MAX,
+    PAGE_ENTRIES_MAX,
+    LIST_ITEMS_MAX,
+    HELD_NODES_MAX,
+    WINDOW_ENTRIES_MAX,
+    WINDOW_BYTES_MAX,
+    WINDOW_BYTES_MIN,
+    EARLY_ENTRIES,
+    REQUESTS_OPEN_MAX,
+    TRANSFERS_OPEN_MAX,
+    PULL_SOURCES_MAX,
+    LANES_MAX,
+    AUTH_ATTEMPTS_MAX,
+    AUTH_DEADLINE_MS,
+    PING_AFTER_MS,
+    SILENCE_MAX_MS,
+    REDIAL_MS,
+];
 
 /// Power of two of the segment size of a file of `size` bytes: the smallest, from [`PIECE_LOG2`] up, that leaves at
 /// most [`SEGMENTS_MAX`] segments.

@@ -60,8 +60,7 @@ impl ByteRanges {
 
     /// Whether any byte of `range` is in the set.
     pub fn intersects(&self, range: Range<u64>) -> bool {
-        !range.is_empty()
-            && self.ranges.range(..range.end).next_back().is_some_and(|(_, &e)| e > range.start)
+        !range.is_empty() && self.ranges.range(..range.end).next_back().is_some_and(|(_, &e)| e > range.start)
     }
 
     /// The ranges of `0..size` that are not in the set, in order.

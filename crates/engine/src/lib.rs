@@ -1,1 +1,24 @@
-//! sft-engine
+//! Drives the protocol over lanes onto a store (spec/wire.md, spec/store.md).
+//!
+//! A [`Link`] is one session's lanes, seen from either end. [`send`] and [`receive`] are the two ends of a transfer; they
+//! reach files only through a [`View`], which joins a store to a grant. Nothing here prints, dials or authenticates.
+
+mod budget;
+mod commit;
+mod error;
+mod event;
+mod link;
+mod place;
+mod read;
+mod receive;
+mod scan;
+mod send;
+mod view;
+mod write;
+
+pub use error::wire_error;
+pub use event::{Counters, Event, EventSink, Summary};
+pub use link::{LaneInfo, Link, LinkEnd, Role, SessionEvent, TransferPort};
+pub use receive::{Ready, ReceiveJob, receive};
+pub use send::{SendJob, SendSource, TransferError, send};
+pub use view::View;

@@ -5,6 +5,7 @@
 
 pub mod message;
 
+mod attach;
 mod bounds;
 mod codec;
 mod control;
@@ -14,6 +15,7 @@ mod receiver;
 mod sender;
 mod strict;
 
+pub use attach::attach_mac;
 pub use bounds::{Bounded, Broken};
 pub use codec::{decode, encode};
 pub use control::ControlMessage;

@@ -122,6 +122,10 @@ enum State {
 
 #[derive(Debug)]
 struct Large {
+    /// What the sender was told is held. It sends each of these again as a whole, or not at all; so they are kept apart
+    /// from what comes, with which they would merge beyond recognition.
+    held: Vec<Node>,
+    /// What has come.
     tree: CvTree,
     received: u64,
     finished: Option<(Digest, u64)>,
@@ -275,7 +279,10 @@ impl Receiver {
                     files.push((place, entry.clone()));
                 }
                 _ => {
-                    return Err(broken(format!("a pack holds entry {}, which was not wanted so", file.entry)));
+                    return Err(broken(format!(
+                        "a pack holds entry {}, which was not wanted so",
+                        file.entry
+                    )));
                 }
             }
         }
@@ -431,10 +438,11 @@ impl Receiver {
         let mut held: Vec<Node> = tree.nodes().collect();
         if held.len() > limits::HELD_NODES_MAX {
             held.sort_by_key(|node| std::cmp::Reverse(node.log2));
-            held.split_off(limits::HELD_NODES_MAX).into_iter().for_each(|node| tree.forget(node.range(size)));
+            held.truncate(limits::HELD_NODES_MAX);
             held.sort_by_key(|node| node.offset);
         }
-        incoming.state = State::Large(Box::new(Large { tree, received: 0, finished: None }));
+        let large = Large { held: held.clone(), tree: CvTree::new(size), received: 0, finished: None };
+        incoming.state = State::Large(Box::new(large));
         if held.is_empty() {
             push_run(&mut self.want.whole, number);
         } else {
@@ -467,7 +475,7 @@ impl Receiver {
             return Vec::new();
         }
         let size = offered.size;
-        let verified = large.tree.root().and_then(|digest| digest.verify(promised, size));
+        let verified = large.root(size).and_then(|digest| digest.verify(promised, size));
         if let Some(verified) = verified {
             *state = State::Publishing;
             return vec![ReceiverEvent::Complete { entry, verified }];
@@ -542,13 +550,24 @@ impl Receiver {
     }
 }
 
+impl Large {
+    /// The digest over what has come, and what was held and did not come again.
+    fn root(&self, size: u64) -> Option<Digest> {
+        let mut whole = self.tree.clone();
+        let kept = self.held.iter().filter(|node| !self.tree.overlaps(node.range(size)));
+        kept.for_each(|node| drop(whole.insert(*node)));
+        whole.root()
+    }
+}
+
 impl Settled {
     fn next(&mut self, transfer: u64) -> Option<Commit> {
-        let page = limits::PAGE_ENTRIES_MAX;
+        let unapplied = drain_deque(&mut self.unapplied, FAILURES_MAX);
+        // What could not be set is said no later than that the entry is settled.
+        let page = if self.unapplied.is_empty() { limits::PAGE_ENTRIES_MAX } else { 0 };
         let committed = take_runs(&mut self.committed, page);
         let unchanged = take_runs(&mut self.unchanged, page);
-        let failed = drain_deque(&mut self.failed, FAILURES_MAX);
-        let unapplied = drain_deque(&mut self.unapplied, FAILURES_MAX);
+        let failed = drain_deque(&mut self.failed, FAILURES_MAX.min(page));
         if committed.is_empty() && unchanged.is_empty() && failed.is_empty() && unapplied.is_empty() {
             return None;
         }

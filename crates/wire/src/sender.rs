@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use sft_base::{ByteRanges, ChainingValue, CvTree, Node, limits};
+use sft_base::{ByteRanges, ChainingValue, CvTree, EntryPath, Node, limits};
 
 use crate::control::ControlMessage;
 use crate::error::{Code, WireError};
 use crate::message::{
-    Cancel, Commit, Done, Entry, EntryKind, Finish, Finished, Got, Offer, Partial, SourceFailure, Unapplied,
-    Want, Window,
+    Cancel, Commit, Done, Entry, EntryKind, EntryUnapplied, Finish, Finished, Got, Offer, Partial,
+    SourceFailure, Unapplied, Want, Window,
 };
 
 /// One transfer, seen from the end that has the content.
@@ -84,10 +84,10 @@ pub enum SenderEvent {
         /// How it ended.
         outcome: Outcome,
     },
-    /// An attribute of an entry, settled in the same message, could not be set.
+    /// An attribute of an entry that is settled next could not be set.
     Unapplied {
-        /// Its number.
-        number: u64,
+        /// Where the entry was offered to land.
+        path: EntryPath,
         /// Which attribute, and why.
         unapplied: Unapplied,
     },
@@ -506,6 +506,12 @@ impl Sender {
     }
 
     fn handle_commit(&mut self, commit: Commit, events: &mut Vec<SenderEvent>) -> Result<(), WireError> {
+        for EntryUnapplied { entry, unapplied } in commit.unapplied {
+            let Some(outgoing) = self.entries.get(&entry) else {
+                return Err(broken(format!("commit speaks of entry {entry}, which is not open")));
+            };
+            events.push(SenderEvent::Unapplied { path: outgoing.entry.path.clone(), unapplied });
+        }
         for (runs, outcome) in
             [(commit.committed, Outcome::Committed), (commit.unchanged, Outcome::Unchanged)]
         {
@@ -521,8 +527,6 @@ impl Sender {
         for failure in commit.failed {
             self.settle(failure.entry, Outcome::Failed(failure.error), events)?;
         }
-        let unapplied = commit.unapplied.into_iter();
-        events.extend(unapplied.map(|u| SenderEvent::Unapplied { number: u.entry, unapplied: u.unapplied }));
         Ok(())
     }
 

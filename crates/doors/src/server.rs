@@ -1,0 +1,170 @@
+//! The server: one port, one identity, one store, and the sessions that are open.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use sft_auth::{IdentityError, Policy, PolicyError, ServerIdentity, ServerKey};
+use sft_base::limits;
+use sft_lane::{Accepted, BindError, BindOptions, Listener};
+use sft_store::{FsStore, Store, StoreError};
+use sft_wire::Code;
+use tokio::task::JoinSet;
+
+use crate::native::{Door, Sessions};
+
+/// What is served, where, and to whom.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The directory.
+    pub root: PathBuf,
+    /// Addresses to listen on, both transports each; none for every address of the machine on `port`.
+    pub addresses: Vec<SocketAddr>,
+    /// The port where `addresses` is empty; 0 for any that is free.
+    pub port: u16,
+    /// Where the server keeps its identity and who may do what.
+    pub state: PathBuf,
+    /// The SSH keys that own what is served.
+    pub authorized_keys: PathBuf,
+    /// Whether nobody may change anything.
+    pub read_only: bool,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The directory cannot be served.
+    #[error("{root}: this directory cannot be served")]
+    Root {
+        /// Which.
+        root: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+    /// The server's own key cannot be had.
+    #[error("the server's identity cannot be read or made")]
+    Identity(#[from] IdentityError),
+    /// Who may do what cannot be read.
+    #[error("the list of who may do what cannot be read")]
+    Policy(#[from] PolicyError),
+    /// No socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// What was under way when a server stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StopReport {
+    /// Sessions that were open.
+    pub sessions: usize,
+    /// Transfers under way in them: their clients go on when a server is there again.
+    pub transfers: usize,
+}
+
+/// A server that is bound and not yet serving.
+#[derive(Debug)]
+pub struct Server {
+    listener: Listener,
+    key: ServerKey,
+    store: Arc<dyn StoreDebug>,
+    door: Arc<Door>,
+}
+
+/// A store that can be shown in a log.
+trait StoreDebug: Store + std::fmt::Debug {}
+impl<T: Store + std::fmt::Debug> StoreDebug for T {}
+
+impl Server {
+    /// Makes or reads the identity, opens the directory and binds both transports.
+    pub async fn bind(options: ServeOptions) -> Result<Self, ServeError> {
+        let root = options.root.clone();
+        let store = FsStore::open(&options.root).map_err(|source| ServeError::Root { root, source })?;
+        let store = Arc::new(store);
+        let identity = ServerIdentity::load_or_create(&options.state)?;
+        let policy = Policy::open(&options.state, &options.authorized_keys, options.read_only)?;
+        let mut bind = BindOptions::new(identity.pkcs8_der().to_vec());
+        bind.addresses = options.addresses;
+        bind.port = options.port;
+        let listener = Listener::bind(bind).await?;
+        let key = identity.key();
+        let door = Arc::new(Door::new(key, policy, store.clone()));
+        Ok(Self { listener, key, store, door })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listener.local_addresses()
+    }
+
+    /// Its key.
+    pub fn key(&self) -> ServerKey {
+        self.key
+    }
+
+    /// Serves until `stop` is done, then lets everyone go and says what was under way.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> StopReport {
+        let Self { mut listener, store, door, .. } = self;
+        let expiry = tokio::spawn(expire_stages(store));
+        let mut connections = JoinSet::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                accepted = listener.accept() => match accepted {
+                    Some(accepted) => door_for(accepted, &door, &mut connections),
+                    None => break,
+                },
+                // A connection that has ended leaves nothing behind; its task only needs to be fetched.
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        expiry.abort();
+        let report = stop_sessions(door.sessions()).await;
+        listener.close().await;
+        connections.shutdown().await;
+        report
+    }
+}
+
+fn door_for(accepted: Accepted, door: &Arc<Door>, connections: &mut JoinSet<()>) {
+    match accepted {
+        Accepted::Native(connection, guard) => {
+            let door = door.clone();
+            connections.spawn(async move { door.serve(connection, guard, SystemTime::now).await });
+        }
+        // Nobody serves these yet; closing is the honest answer.
+        Accepted::Other { .. } => {}
+    }
+}
+
+async fn stop_sessions(sessions: &Sessions) -> StopReport {
+    let open = sessions.all();
+    let transfers = open.iter().map(sft_engine::Link::transfers_open).sum();
+    let report = StopReport { sessions: open.len(), transfers };
+    let mut closing = JoinSet::new();
+    for link in open {
+        closing
+            .spawn(async move { link.close(Some(Code::STOPPING.because("the server is stopping"))).await });
+    }
+    while closing.join_next().await.is_some() {}
+    report
+}
+
+/// Removes stages nobody came back for, at the start and every hour.
+async fn expire_stages(store: Arc<dyn StoreDebug>) {
+    loop {
+        let store = store.clone();
+        let expired = tokio::task::spawn_blocking(move || {
+            store.expire_stages(Duration::from_secs(limits::STAGE_EXPIRY_S))
+        });
+        match expired.await {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(count)) => tracing::info!(count, "removed stages that nobody came back for"),
+            Ok(Err(error)) => tracing::warn!(%error, "old stages could not be removed"),
+        }
+        tokio::time::sleep(EXPIRY_LOOK).await;
+    }
+}
+
+const EXPIRY_LOOK: Duration = Duration::from_secs(3600);

@@ -1,0 +1,50 @@
+//! The one mapping from what a store, a grant or a path says to what travels.
+
+use sft_store::StoreError;
+use sft_wire::{Code, WireError};
+
+/// A store's error as it travels: its code, and its sentence with the system's word after it.
+pub fn wire_error(error: &StoreError) -> WireError {
+    let code = match error {
+        StoreError::NotFound { .. } => Code::NOT_FOUND,
+        StoreError::AlreadyExists { .. } => Code::ALREADY_EXISTS,
+        StoreError::NotADirectory { .. } | StoreError::NotALink { .. } => Code::NOT_A_DIRECTORY,
+        StoreError::IsADirectory { .. } => Code::IS_A_DIRECTORY,
+        StoreError::DirectoryNotEmpty { .. } => Code::DIRECTORY_NOT_EMPTY,
+        StoreError::PermissionDenied { .. } => Code::PERMISSION,
+        StoreError::NoSpace { .. } => Code::NO_SPACE,
+        StoreError::NameNotAllowed { .. } | StoreError::IntoItself { .. } => Code::NAME_NOT_ALLOWED,
+        StoreError::LeadsOutside { .. } | StoreError::ThroughLink { .. } => Code::LEADS_OUTSIDE,
+        StoreError::Special { .. } => Code::SPECIAL_FILE,
+        StoreError::OtherFileSystem { .. } => Code::UNSUPPORTED,
+        StoreError::Changed { .. } => Code::CHANGED,
+        StoreError::Superseded => Code::SUPERSEDED,
+        StoreError::Busy => Code::BUSY,
+        StoreError::ReadOnly { .. } => Code::READ_ONLY,
+        StoreError::Corrupt { .. } => Code::INTEGRITY,
+        StoreError::Io { .. } => Code::WRITE,
+    };
+    code.because(sentence(error))
+}
+
+/// The same for content that is being read: what is gone has vanished, and what the system cannot do is a read error.
+pub(crate) fn source_error(error: &StoreError) -> WireError {
+    let code = match error {
+        StoreError::NotFound { .. } => Code::VANISHED,
+        StoreError::Io { .. } => Code::READ,
+        _ => return wire_error(error),
+    };
+    code.because(sentence(error))
+}
+
+/// Every layer's sentence, from this one down to the system's.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,146 @@
+//! Reads what a sender sends: packs of whole files, pieces, and ranges to be compared. Runs where blocking is allowed.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use sft_base::{ChainingValue, Digest, EntryPath, FileHashing, NodeHashing, limits, node_cv};
+use sft_store::{Source, Stat};
+use sft_wire::message::{PackHeader, PackedFile, PieceHeader};
+use sft_wire::{Code, WireError};
+
+use crate::View;
+use crate::error::source_error;
+
+/// A file that was offered: where it is, and what it was then.
+#[derive(Clone)]
+pub(crate) struct Offered {
+    pub(crate) view: View,
+    pub(crate) path: EntryPath,
+    pub(crate) stat: Stat,
+    /// Kept open between the pieces of a large file.
+    pub(crate) open: Arc<Mutex<Option<Arc<dyn Source>>>>,
+}
+
+impl Offered {
+    pub(crate) fn new(view: View, path: EntryPath, stat: Stat) -> Self {
+        Self { view, path, stat, open: Arc::default() }
+    }
+
+    /// The whole of a small file, appended to `out`, and its digest.
+    fn append_whole(&self, out: &mut Vec<u8>) -> Result<Digest, WireError> {
+        let source = self.view.open(&self.path)?;
+        let start = out.len();
+        let size = self.stat.meta.size as usize;
+        out.resize(start + size, 0);
+        let read = source.read_at(0, &mut out[start..]).map_err(|e| source_error(&e));
+        let checked =
+            read.and_then(|read| if read == size { self.unchanged(&*source) } else { Err(self.changed()) });
+        match checked {
+            Ok(()) => Ok(Digest::of(&out[start..])),
+            Err(error) => {
+                out.truncate(start);
+                Err(error)
+            }
+        }
+    }
+
+    /// Fills `buffer` from a large file.
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), WireError> {
+        let read = self.source()?.read_at(offset, buffer).map_err(|e| source_error(&e))?;
+        if read == buffer.len() { Ok(()) } else { Err(self.changed()) }
+    }
+
+    /// The own chaining value over a range that the receiver holds.
+    pub(crate) fn hash_range(&self, range: std::ops::Range<u64>) -> Result<ChainingValue, WireError> {
+        let mut hashing = NodeHashing::new(range.start);
+        let mut buffer = vec![0; (limits::PIECE_BYTES as usize).min((range.end - range.start) as usize)];
+        let mut at = range.start;
+        while at < range.end {
+            let len = buffer.len().min((range.end - at) as usize);
+            self.read_at(at, &mut buffer[..len])?;
+            hashing.update(&buffer[..len]);
+            at += len as u64;
+        }
+        Ok(hashing.cv())
+    }
+
+    /// Whether the file is still what was offered; closes it.
+    pub(crate) fn close(&self) -> Result<(), WireError> {
+        let source = self.source()?;
+        *self.open.lock().expect("no holder of this lock panics") = None;
+        self.unchanged(&*source)
+    }
+
+    fn source(&self) -> Result<Arc<dyn Source>, WireError> {
+        let mut open = self.open.lock().expect("no holder of this lock panics");
+        if let Some(source) = &*open {
+            return Ok(source.clone());
+        }
+        let source: Arc<dyn Source> = self.view.open(&self.path)?.into();
+        self.unchanged(&*source)?;
+        *open = Some(source.clone());
+        Ok(source)
+    }
+
+    fn unchanged(&self, source: &dyn Source) -> Result<(), WireError> {
+        let now = source.stat().map_err(|e| source_error(&e))?;
+        if now.version == self.stat.version { Ok(()) } else { Err(self.changed()) }
+    }
+
+    fn changed(&self) -> WireError {
+        Code::CHANGED
+            .because(format!("{}: it changed while it was read; copy it again when it is quiet", self.path))
+    }
+}
+
+/// Reads small files into one pack: its header and its content. A file that cannot be read says so in the header.
+pub(crate) fn pack(transfer: u64, unit: u64, files: Vec<(u64, Offered)>) -> (PackHeader, Bytes) {
+    let total: u64 = files.iter().map(|(_, file)| file.stat.meta.size).sum();
+    let mut content = Vec::with_capacity(total as usize);
+    let mut packed = Vec::with_capacity(files.len());
+    for (entry, file) in files {
+        let start = content.len();
+        packed.push(match file.append_whole(&mut content) {
+            Ok(digest) => {
+                PackedFile { entry, size: (content.len() - start) as u32, digest: Some(digest), error: None }
+            }
+            Err(error) => PackedFile { entry, size: 0, digest: None, error: Some(error) },
+        });
+    }
+    (PackHeader { transfer, unit, files: packed }, content.into())
+}
+
+/// Reads one piece: its header and its content.
+pub(crate) fn piece(
+    transfer: u64,
+    unit: u64,
+    entry: u64,
+    range: std::ops::Range<u64>,
+    file: &Offered,
+) -> Result<(PieceHeader, Bytes), WireError> {
+    let mut content = vec![0; (range.end - range.start) as usize];
+    file.read_at(range.start, &mut content)?;
+    let cv = node_cv(range.start, &content);
+    Ok((PieceHeader { transfer, unit, entry, offset: range.start, cv }, content.into()))
+}
+
+/// The digest of a whole file, which must stay the same meanwhile.
+pub(crate) fn digest(source: &dyn Source, path: &EntryPath) -> Result<Digest, WireError> {
+    let before = source.stat().map_err(|e| source_error(&e))?;
+    let mut hashing = FileHashing::new();
+    let mut buffer = vec![0; limits::PIECE_BYTES as usize];
+    let mut at = 0;
+    loop {
+        let read = source.read_at(at, &mut buffer).map_err(|e| source_error(&e))?;
+        hashing.update(&buffer[..read]);
+        at += read as u64;
+        if read < buffer.len() {
+            break;
+        }
+    }
+    let after = source.stat().map_err(|e| source_error(&e))?;
+    if before.version != after.version || at != after.meta.size {
+        return Err(Code::CHANGED.because(format!("{path}: it changed while it was read")));
+    }
+    Ok(hashing.digest())
+}

@@ -1,0 +1,426 @@
+//! The receiving end of a transfer: drives `wire`'s receiver onto a store (spec/wire.md, "Receiver").
+//!
+//! One task owns the machine. Looking at the store, verifying, writing and publishing run beside it on blocking threads,
+//! a bounded number at a time.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+use sft_base::EntryPath;
+use sft_lane::Transport;
+use sft_wire::message::{Durability, Entry, EntryKind, Place, PublishMode, Unapplied, Window};
+use sft_wire::{ControlMessage, PieceArrival, Receiver, ReceiverEvent, WireError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::View;
+use crate::budget::ReceiveShare;
+use crate::commit::{self, Commit, Committed};
+use crate::event::{Event, EventSink, Summary};
+use crate::link::{Arrival, DataUnit, LaneInfo, Link, LinkEnd, TransferPort};
+use crate::place::Destination;
+use crate::send::{TransferError, blocking, by_transport};
+use crate::write::{Decided, Writer};
+
+/// Where what comes is put, and how.
+#[derive(Debug)]
+pub struct ReceiveJob {
+    /// The store.
+    pub view: View,
+    /// Where in it.
+    pub path: EntryPath,
+    /// How `path` is meant.
+    pub place: Place,
+    /// What happens to what is there.
+    pub publish: PublishMode,
+    /// When a commit counts as durable.
+    pub durability: Durability,
+    /// Whether set-user-ID and set-group-ID bits are taken over.
+    pub keep_set_id: bool,
+}
+
+/// What a receiver says before anything comes: its windows, and whether sources keep their names below the destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Windows it grants.
+    pub window: Window,
+    /// Whether sources land inside.
+    pub into: bool,
+}
+
+/// Receives everything that is offered, and returns when all of it is settled.
+///
+/// `ready` is told once the destination is resolved, and not at all when it cannot be.
+pub async fn receive(
+    port: TransferPort,
+    job: ReceiveJob,
+    ready: oneshot::Sender<Ready>,
+    events: EventSink,
+) -> Result<Summary, TransferError> {
+    let ReceiveJob { view, path, place, publish, durability, keep_set_id } = job;
+    let resolving = view.clone();
+    let destination = blocking(move || Destination::resolve(&resolving, path, place)).await;
+    let destination = destination.map_err(TransferError::Local)?;
+    let share = ReceiveShare::join();
+    let window = share.window();
+    port.set_data_limit(window.bytes);
+    // Whoever asked may have gone meanwhile; the link tells.
+    let _ = ready.send(Ready { window, into: destination.is_into() });
+    let writer = Writer {
+        view,
+        destination,
+        publish,
+        durability,
+        keep_set_id,
+        stages: crate::write::Stages::default(),
+    };
+    let (results, results_in) = mpsc::unbounded_channel();
+    let driver = ReceiveDriver {
+        machine: Receiver::new(port.id, window),
+        writer,
+        share,
+        to_decide: VecDeque::new(),
+        deciding: false,
+        arrived: VecDeque::new(),
+        writes: 0,
+        to_commit: Vec::new(),
+        committing: false,
+        results,
+        lanes: Vec::new(),
+        summary: Summary::default(),
+        events,
+    };
+    driver.run(port, results_in).await
+}
+
+struct ReceiveDriver {
+    machine: Receiver,
+    writer: Writer,
+    share: ReceiveShare,
+    /// Batches in the order of their numbers: a directory is made before what is in it is looked at.
+    to_decide: VecDeque<Vec<(u64, Entry)>>,
+    deciding: bool,
+    /// Data units that wait for a thread.
+    arrived: VecDeque<Arrival>,
+    writes: usize,
+    to_commit: Vec<Commit>,
+    committing: bool,
+    results: mpsc::UnboundedSender<Finished>,
+    lanes: Vec<LaneInfo>,
+    summary: Summary,
+    events: EventSink,
+}
+
+/// What came of work that ran beside the driver.
+enum Finished {
+    Decided(Vec<Decided>),
+    Piece {
+        unit: u64,
+        entry: u64,
+        bytes: u64,
+        transport: Transport,
+        written: Result<sft_base::Node, WireError>,
+    },
+    Pack {
+        unit: u64,
+        bytes: u64,
+        transport: Transport,
+        files: Vec<(u64, Result<Commit, WireError>)>,
+    },
+    Staged {
+        entry: u64,
+        staged: Result<Commit, WireError>,
+    },
+    Committed(Vec<Committed>),
+}
+
+impl ReceiveDriver {
+    async fn run(
+        mut self,
+        mut port: TransferPort,
+        mut results: mpsc::UnboundedReceiver<Finished>,
+    ) -> Result<Summary, TransferError> {
+        let link = port.link.clone();
+        let mut lanes = link.lanes();
+        let mut pending = None;
+        lanes.mark_changed();
+        loop {
+            self.give_work(&link).await?;
+            if pending.is_none() {
+                self.machine.set_window(self.share.window());
+                pending = self.machine.poll_frame();
+            }
+            if pending.is_none()
+                && let Some(end) = self.machine.end()
+            {
+                return end
+                    .clone()
+                    .map(|_| std::mem::take(&mut self.summary))
+                    .map_err(TransferError::Cancelled);
+            }
+            tokio::select! {
+                biased;
+                end = link.ended() => return Err(end.into()),
+                message = port.control.recv() => {
+                    let Some(message) = message else { return Err(link.ended().await.into()) };
+                    self.handle(message, &link).await?;
+                }
+                Some(finished) = results.recv() => self.take(finished),
+                permit = link.outbox().reserve(), if pending.is_some() => {
+                    if let (Ok(permit), Some(message)) = (permit, pending.take()) {
+                        permit.send(message);
+                    }
+                }
+                Some(arrival) = port.data.recv() => self.arrived.push_back(arrival),
+                Ok(()) = lanes.changed() => {
+                    let now = lanes.borrow_and_update().clone();
+                    self.update_lanes(now);
+                }
+            }
+        }
+    }
+
+    async fn handle(&mut self, message: ControlMessage, link: &Link) -> Result<(), TransferError> {
+        if let ControlMessage::Offer(offer) = &message {
+            self.count_offer(&offer.entries, offer.last);
+        }
+        match self.machine.handle(message) {
+            Ok(events) => {
+                self.follow(events);
+                Ok(())
+            }
+            Err(error) => Err(misbehaved(link, error).await),
+        }
+    }
+
+    fn count_offer(&self, entries: &[Entry], last: bool) {
+        self.events.add(|c| &c.entries_offered, entries.len() as u64);
+        self.events.add(|c| &c.bytes_offered, entries.iter().map(|entry| entry.size).sum());
+        self.events.counters().offers_complete.fetch_max(u64::from(last), Ordering::Relaxed);
+    }
+
+    fn follow(&mut self, events: Vec<ReceiverEvent>) {
+        for event in events {
+            match event {
+                ReceiverEvent::Decide(batch) => self.to_decide.push_back(batch),
+                ReceiverEvent::SourceFailed(failures) => {
+                    failures.into_iter().for_each(|failure| self.note_failure(failure.path, failure.error));
+                }
+                ReceiverEvent::Complete { entry, verified } => self.finish_stage(entry, verified),
+                ReceiverEvent::Discard { entry } => {
+                    let writer = self.writer.clone();
+                    tokio::task::spawn_blocking(move || writer.discard_stage(entry));
+                }
+                ReceiverEvent::SetAttributes(dirs) => {
+                    for (number, entry) in dirs {
+                        match self.writer.dressing(number, &entry) {
+                            Ok(commit) => self.to_commit.push(commit),
+                            Err(error) => self.settle(number, Err(error)),
+                        }
+                    }
+                }
+                ReceiverEvent::Failed { entry, error } => {
+                    self.events.add(|c| &c.entries_settled, 1);
+                    self.note_failure(entry.path, error);
+                }
+                ReceiverEvent::Ended => {}
+            }
+        }
+    }
+
+    fn finish_stage(&mut self, entry: u64, verified: sft_base::Verified) {
+        let Some(offered) = self.machine.entry(entry).cloned() else { return };
+        let (writer, results) = (self.writer.clone(), self.results.clone());
+        tokio::task::spawn_blocking(move || {
+            let staged = writer.finish_stage(entry);
+            let staged = staged.and_then(|staged| writer.publication(entry, &offered, staged, verified));
+            results.send(Finished::Staged { entry, staged })
+        });
+    }
+
+    /// Starts what there is a thread for.
+    async fn give_work(&mut self, link: &Link) -> Result<(), TransferError> {
+        if !self.deciding
+            && let Some(batch) = self.to_decide.pop_front()
+        {
+            self.deciding = true;
+            let (writer, results) = (self.writer.clone(), self.results.clone());
+            tokio::task::spawn_blocking(move || {
+                let decided = batch.iter().map(|(number, entry)| writer.decide(*number, entry)).collect();
+                results.send(Finished::Decided(decided))
+            });
+        }
+        while self.writes < WRITES_MAX
+            && let Some(arrival) = self.arrived.pop_front()
+        {
+            if let Err(error) = self.start_write(arrival) {
+                return Err(misbehaved(link, error).await);
+            }
+        }
+        if !self.committing && !self.to_commit.is_empty() {
+            self.committing = true;
+            let most = self.to_commit.len().min(COMMITS_MAX);
+            let batch: Vec<Commit> = self.to_commit.drain(..most).collect();
+            let (view, durability) = (self.writer.view.clone(), self.writer.durability);
+            let results = self.results.clone();
+            tokio::task::spawn_blocking(move || {
+                results.send(Finished::Committed(commit::commit(&view, durability, batch)))
+            });
+        }
+        Ok(())
+    }
+
+    fn start_write(&mut self, arrival: Arrival) -> Result<(), WireError> {
+        let (transport, unit, weight) = arrival.into_unit();
+        let (writer, results) = (self.writer.clone(), self.results.clone());
+        match unit {
+            DataUnit::Piece(header, content) => {
+                match self.machine.piece_arrived(&header, content.len() as u64)? {
+                    PieceArrival::Forget => return Ok(()),
+                    PieceArrival::Write { .. } => {}
+                }
+                self.writes += 1;
+                tokio::task::spawn_blocking(move || {
+                    let written = writer.write_piece(&header, &content);
+                    let (unit, entry, bytes) = (header.unit, header.entry, content.len() as u64);
+                    drop(weight);
+                    results.send(Finished::Piece { unit, entry, bytes, transport, written })
+                });
+            }
+            DataUnit::Pack(header, content) => {
+                let Some(wanted) = self.machine.pack_arrived(&header)? else { return Ok(()) };
+                self.writes += 1;
+                tokio::task::spawn_blocking(move || {
+                    let files = writer.write_pack(&header, &content, wanted);
+                    let (unit, bytes) = (header.unit, content.len() as u64);
+                    drop(weight);
+                    results.send(Finished::Pack { unit, bytes, transport, files })
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, finished: Finished) {
+        match finished {
+            Finished::Decided(batch) => {
+                self.deciding = false;
+                batch.into_iter().for_each(|decided| self.take_decided(decided));
+            }
+            Finished::Piece { unit, entry, bytes, transport, written } => {
+                self.writes -= 1;
+                self.count_moved(bytes, transport, written.is_ok());
+                if let Err(error) = &written {
+                    self.note_entry_failure(entry, error.clone());
+                }
+                let (record, events) = self.machine.piece_done(unit, entry, written);
+                if !record.is_empty() {
+                    let writer = self.writer.clone();
+                    tokio::task::spawn_blocking(move || writer.record(entry, &record));
+                }
+                self.follow(events);
+            }
+            Finished::Pack { unit, bytes, transport, files } => {
+                self.writes -= 1;
+                self.count_moved(bytes, transport, true);
+                let mut staged = Vec::with_capacity(files.len());
+                for (number, file) in files {
+                    staged.push((number, file.map(|commit| self.to_commit.push(commit))));
+                }
+                let events = self.machine.pack_done(unit, staged);
+                self.follow(events);
+            }
+            Finished::Staged { entry, staged } => match staged {
+                Ok(commit) => self.to_commit.push(commit),
+                Err(error) => self.settle(entry, Err(error)),
+            },
+            Finished::Committed(batch) => {
+                self.committing = false;
+                batch.into_iter().for_each(|(number, published)| self.settle(number, published));
+            }
+        }
+    }
+
+    fn take_decided(&mut self, Decided { number, decision, commit }: Decided) {
+        use sft_wire::Decision;
+        let size = self.machine.entry(number).map_or(0, |entry| entry.size);
+        match &decision {
+            Decision::Unchanged => {
+                self.events.add(|c| &c.entries_settled, 1);
+                self.events.add(|c| &c.bytes_kept, size);
+                self.summary.unchanged += 1;
+            }
+            Decision::Want(held) => {
+                let held = held.iter().map(|node| node.range(size)).map(|r| r.end - r.start).sum();
+                self.events.add(|c| &c.bytes_kept, held);
+            }
+            Decision::Failed(error) => {
+                self.events.add(|c| &c.entries_settled, 1);
+                self.note_entry_failure(number, error.clone());
+            }
+            Decision::Later => {}
+        }
+        let events = self.machine.decided(number, decision);
+        self.to_commit.extend(commit);
+        self.follow(events);
+    }
+
+    fn settle(&mut self, number: u64, published: Result<Vec<Unapplied>, WireError>) {
+        self.events.add(|c| &c.entries_settled, 1);
+        let path = self.machine.entry(number).map(|entry| (entry.path.clone(), entry.kind));
+        match (&published, path) {
+            (Ok(unapplied), Some((path, _))) => {
+                self.summary.committed += 1;
+                for Unapplied { attribute, error } in unapplied.iter().cloned() {
+                    self.summary.add_unapplied(path.clone(), attribute.clone(), error.clone());
+                    self.events.tell(Event::Unapplied { path: path.clone(), attribute, error });
+                }
+            }
+            (Err(error), Some((path, kind))) => {
+                debug_assert!(kind != EntryKind::Other);
+                self.note_failure(path, error.clone());
+            }
+            (_, None) => {}
+        }
+        let events = self.machine.settled(number, published);
+        self.follow(events);
+    }
+
+    fn count_moved(&self, bytes: u64, transport: Transport, verified: bool) {
+        if verified {
+            self.events.add(|c| &c.bytes_moved, bytes);
+        }
+        self.events.add(by_transport(transport), bytes);
+    }
+
+    fn update_lanes(&mut self, now: Vec<LaneInfo>) {
+        for gone in self.lanes.iter().filter(|lane| now.iter().all(|other| other.id != lane.id)) {
+            let reason = "its connection ended".into();
+            self.events.tell(Event::LaneDown { transport: gone.transport, reason });
+        }
+        for new in now.iter().filter(|lane| self.lanes.iter().all(|other| other.id != lane.id)) {
+            self.events.tell(Event::LaneUp { transport: new.transport });
+        }
+        self.lanes = now;
+    }
+
+    fn note_entry_failure(&mut self, number: u64, error: WireError) {
+        if let Some(path) = self.machine.entry(number).map(|entry| entry.path.clone()) {
+            self.note_failure(path, error);
+        }
+    }
+
+    fn note_failure(&mut self, path: EntryPath, error: WireError) {
+        self.summary.add_failure(path.clone(), error.clone());
+        self.events.tell(Event::Failed { path, error });
+    }
+}
+
+async fn misbehaved(link: &Link, error: WireError) -> TransferError {
+    link.close(Some(error.clone())).await;
+    LinkEnd::Misbehaved(error).into()
+}
+
+/// Data units that are verified and written at a time.
+const WRITES_MAX: usize = 4;
+/// Entries that are published between two flushes.
+const COMMITS_MAX: usize = 4096;

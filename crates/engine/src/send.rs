@@ -1,0 +1,424 @@
+//! The sending end of a transfer: drives `wire`'s sender over the lanes of a link (spec/wire.md, "Sender").
+//!
+//! One task owns the machine. Scanning, reading and sending run beside it, bounded by the receiver's window, by the
+//! lanes, and by the process's budget of buffers.
+
+use std::collections::{HashMap, VecDeque};
+
+use sft_base::{EntryPath, limits};
+use sft_lane::Transport;
+use sft_wire::message::{PackHeader, Window, frame};
+use sft_wire::{ControlMessage, Job, Outcome, Sender, SenderEvent, WireError, encode_pack, encode_piece};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::budget::SendShare;
+use crate::event::{Event, EventSink, Summary};
+use crate::link::{LaneInfo, LinkEnd, TransferPort};
+use crate::read::{self, Offered};
+use crate::scan::{self, Found};
+use crate::{Counters, View};
+
+/// What is sent.
+#[derive(Debug)]
+pub struct SendJob {
+    /// In this order.
+    pub sources: Vec<SendSource>,
+    /// Offer the digest of every file, so that contents are compared.
+    pub checksum: bool,
+    /// The receiver's windows, when they are known from the start; else they come, or a refusal does.
+    pub window: Result<Window, oneshot::Receiver<Result<Window, WireError>>>,
+}
+
+/// One source of a transfer.
+#[derive(Clone, Debug)]
+pub struct SendSource {
+    /// The store it lies in.
+    pub view: View,
+    /// Where.
+    pub path: EntryPath,
+    /// The offered path: its name, or nothing when its contents go without it.
+    pub landing: EntryPath,
+}
+
+/// Why a transfer ended before all was settled. What was committed stays; what was staged waits for another try.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// The session ended under it.
+    #[error(transparent)]
+    Link(#[from] LinkEnd),
+    /// The other side refused it.
+    #[error("refused: {0}")]
+    Refused(WireError),
+    /// The other side gave it up.
+    #[error("the other side gave up: {0}")]
+    Cancelled(WireError),
+    /// This side cannot even begin.
+    #[error("{0}")]
+    Local(WireError),
+}
+
+/// Sends everything, and returns when the receiver has settled all of it.
+pub async fn send(port: TransferPort, job: SendJob, events: EventSink) -> Result<Summary, TransferError> {
+    let (window, awaited) = match job.window {
+        Ok(window) => (window, None),
+        Err(awaited) => (Sender::EARLY_WINDOW, Some(awaited)),
+    };
+    let (results, results_in) = mpsc::unbounded_channel();
+    let driver = SendDriver {
+        machine: Sender::new(port.id, window),
+        found: scan::start(job.sources.clone(), job.checksum),
+        sources: job.sources,
+        waiting: VecDeque::new(),
+        scanning: true,
+        offered: HashMap::new(),
+        lanes: Vec::new(),
+        jobs_local: 0,
+        results,
+        share: SendShare::join(),
+        summary: Summary::default(),
+        events,
+        transfer: port.id,
+    };
+    driver.run(port, awaited, results_in).await
+}
+
+struct SendDriver {
+    transfer: u64,
+    machine: Sender,
+    sources: Vec<SendSource>,
+    found: mpsc::Receiver<Vec<Found>>,
+    /// Found and not offered yet.
+    waiting: VecDeque<Found>,
+    scanning: bool,
+    offered: HashMap<u64, Offered>,
+    lanes: Vec<LaneLoad>,
+    jobs_local: usize,
+    results: mpsc::UnboundedSender<Done>,
+    share: SendShare,
+    summary: Summary,
+    events: EventSink,
+}
+
+struct LaneLoad {
+    lane: LaneInfo,
+    units: usize,
+}
+
+/// What came of work that ran beside the driver.
+enum Done {
+    Read { unit: u64, cv: sft_base::ChainingValue },
+    ReadFailed { unit: u64, lane: u64, error: WireError },
+    Sent { lane: u64, transport: Transport, bytes: u64, lost: Option<String> },
+    Checked { entry: u64, node: sft_base::Node, own: Result<sft_base::ChainingValue, WireError> },
+    Closed { entry: u64, unchanged: Result<(), WireError> },
+}
+
+impl SendDriver {
+    async fn run(
+        mut self,
+        mut port: TransferPort,
+        mut awaited: Option<oneshot::Receiver<Result<Window, WireError>>>,
+        mut results: mpsc::UnboundedReceiver<Done>,
+    ) -> Result<Summary, TransferError> {
+        let link = port.link.clone();
+        let mut lanes = link.lanes();
+        let mut pending = None;
+        lanes.mark_changed();
+        loop {
+            self.offer_what_waits();
+            self.give_work();
+            if pending.is_none() {
+                pending = self.machine.poll_frame();
+            }
+            if pending.is_none()
+                && let Some(end) = self.machine.end()
+            {
+                return end
+                    .clone()
+                    .map(|_| std::mem::take(&mut self.summary))
+                    .map_err(TransferError::Cancelled);
+            }
+            let may_scan = self.scanning && self.waiting.is_empty();
+            tokio::select! {
+                biased;
+                end = link.ended() => return Err(end.into()),
+                message = port.control.recv() => {
+                    let Some(message) = message else { return Err(link.ended().await.into()) };
+                    self.handle(message, &link).await?;
+                }
+                permit = link.outbox().reserve(), if pending.is_some() => {
+                    if let (Ok(permit), Some(message)) = (permit, pending.take()) {
+                        permit.send(message);
+                    }
+                }
+                Some(done) = results.recv() => self.take(done),
+                window = async { awaited.as_mut().expect("guarded").await }, if awaited.is_some() => {
+                    awaited = None;
+                    match window {
+                        Ok(Ok(window)) => self.machine.set_window(window),
+                        Ok(Err(error)) => return Err(TransferError::Refused(error)),
+                        Err(_) => return Err(link.ended().await.into()),
+                    }
+                }
+                Ok(()) = lanes.changed() => {
+                    let now = lanes.borrow_and_update().clone();
+                    self.update_lanes(now);
+                }
+                batch = self.found.recv(), if may_scan => match batch {
+                    Some(batch) => self.waiting.extend(batch),
+                    None => {
+                        self.scanning = false;
+                        self.machine.end_offers();
+                        self.events.add(|c| &c.offers_complete, 1);
+                    }
+                },
+            }
+        }
+    }
+
+    fn offer_what_waits(&mut self) {
+        while self.machine.may_offer() > 0 {
+            let Some(found) = self.waiting.pop_front() else { break };
+            match found {
+                Found::Entry { entry, source, path, stat } => {
+                    self.events.add(|c| &c.bytes_offered, entry.size);
+                    self.events.add(|c| &c.entries_offered, 1);
+                    let number = self.machine.offer(entry);
+                    if stat.meta.kind == sft_base::Kind::File {
+                        let view = self.sources[source].view.clone();
+                        self.offered.insert(number, Offered::new(view, path, stat));
+                    }
+                }
+                Found::Failed(failure) => {
+                    self.note_failure(failure.path.clone(), failure.error.clone());
+                    self.machine.fail_source(failure);
+                }
+            }
+        }
+        // What the scan found goes out before it finds more: the receiver should not wait for a page to fill.
+        self.machine.flush_offers();
+    }
+
+    /// Gives every lane that has room a data unit, in turn, and does what needs no lane.
+    fn give_work(&mut self) {
+        let mut units: usize = self.lanes.iter().map(|load| load.units).sum();
+        let most = self.share.units();
+        let mut idle_lanes = 0;
+        let mut at = 0;
+        while units < most && idle_lanes < self.lanes.len() {
+            let place = at % self.lanes.len();
+            at += 1;
+            let load = &mut self.lanes[place];
+            // One more than the lane sends at once, so that the next is read meanwhile.
+            let job = (load.units < load.lane.sender.parallel() + 1)
+                .then(|| self.machine.poll_job(load.lane.id))
+                .flatten();
+            match job {
+                Some(job) => {
+                    load.units += 1;
+                    units += 1;
+                    idle_lanes = 0;
+                    let lane = load.lane.clone();
+                    self.spawn_unit(job, lane);
+                }
+                None => idle_lanes += 1,
+            }
+        }
+        while self.jobs_local < LOCAL_JOBS_MAX
+            && let Some(job) = self.machine.poll_local_job()
+        {
+            self.jobs_local += 1;
+            self.spawn_local(job);
+        }
+    }
+
+    fn spawn_unit(&self, job: Job, lane: LaneInfo) {
+        let (transfer, results) = (self.transfer, self.results.clone());
+        match job {
+            Job::Pack { unit, files } => {
+                let files: Vec<_> =
+                    files.into_iter().filter_map(|(n, _)| Some((n, self.offered.get(&n)?.clone()))).collect();
+                tokio::spawn(async move {
+                    let _buffer = SendShare::buffer().await;
+                    let (header, content) = blocking(move || read::pack(transfer, unit, files)).await;
+                    send_unit(frame::PACK, unit, pack_header(&header), content, lane, results).await;
+                });
+            }
+            Job::Piece { unit, entry, range } => {
+                let Some(file) = self.offered.get(&entry).cloned() else { return };
+                tokio::spawn(async move {
+                    let _buffer = SendShare::buffer().await;
+                    match blocking(move || read::piece(transfer, unit, entry, range, &file)).await {
+                        Ok((header, content)) => {
+                            let _ = results.send(Done::Read { unit, cv: header.cv });
+                            send_unit(frame::PIECE, unit, encode_piece(&header), content, lane, results)
+                                .await;
+                        }
+                        Err(error) => {
+                            let _ = results.send(Done::ReadFailed { unit, lane: lane.id, error });
+                        }
+                    }
+                });
+            }
+            Job::Check { .. } | Job::Close { .. } => self.spawn_local(job),
+        }
+    }
+
+    fn spawn_local(&self, job: Job) {
+        let results = self.results.clone();
+        let file = |entry: &u64| self.offered.get(entry).cloned();
+        let work: Box<dyn FnOnce() -> Option<Done> + Send> = match job {
+            Job::Check { entry, node } => {
+                let file = file(&entry);
+                Box::new(move || {
+                    let file = file?;
+                    let own = file.hash_range(node.range(file.stat.meta.size));
+                    Some(Done::Checked { entry, node, own })
+                })
+            }
+            Job::Close { entry } => {
+                let file = file(&entry);
+                Box::new(move || Some(Done::Closed { entry, unchanged: file?.close() }))
+            }
+            Job::Pack { .. } | Job::Piece { .. } => return,
+        };
+        tokio::task::spawn_blocking(move || work().map(|done| results.send(done)));
+    }
+
+    fn take(&mut self, done: Done) {
+        match done {
+            Done::Read { unit, cv } => self.machine.piece_read(unit, cv),
+            Done::ReadFailed { unit, lane, error } => {
+                self.unload(lane);
+                self.machine.piece_failed(unit, error);
+            }
+            Done::Sent { lane, transport, bytes, lost } => {
+                self.unload(lane);
+                match lost {
+                    None => self.events.add(by_transport(transport), bytes),
+                    Some(reason) => self.lose_lane(lane, reason),
+                }
+            }
+            Done::Checked { entry, node, own } => {
+                self.jobs_local -= 1;
+                for event in self.machine.checked(entry, node, own) {
+                    self.note(event);
+                }
+            }
+            Done::Closed { entry, unchanged } => {
+                self.jobs_local -= 1;
+                self.machine.closed(entry, unchanged);
+            }
+        }
+    }
+
+    fn unload(&mut self, lane: u64) {
+        if let Some(load) = self.lanes.iter_mut().find(|load| load.lane.id == lane) {
+            load.units -= 1;
+        }
+    }
+
+    fn update_lanes(&mut self, now: Vec<LaneInfo>) {
+        let gone: Vec<u64> = self.lanes.iter().map(|load| load.lane.id).collect();
+        for lane in gone.into_iter().filter(|id| now.iter().all(|lane| lane.id != *id)) {
+            self.lose_lane(lane, "its connection ended".into());
+        }
+        for lane in now {
+            if self.lanes.iter().all(|load| load.lane.id != lane.id) {
+                self.events.tell(Event::LaneUp { transport: lane.transport });
+                self.lanes.push(LaneLoad { lane, units: 0 });
+            }
+        }
+    }
+
+    fn lose_lane(&mut self, id: u64, reason: String) {
+        if let Some(place) = self.lanes.iter().position(|load| load.lane.id == id) {
+            let load = self.lanes.swap_remove(place);
+            self.events.tell(Event::LaneDown { transport: load.lane.transport, reason });
+        }
+        self.machine.lane_lost(id);
+    }
+
+    async fn handle(&mut self, message: ControlMessage, link: &crate::Link) -> Result<(), TransferError> {
+        match self.machine.handle(message) {
+            Ok(events) => {
+                events.into_iter().for_each(|event| self.note(event));
+                Ok(())
+            }
+            Err(error) => {
+                link.close(Some(error.clone())).await;
+                Err(LinkEnd::Misbehaved(error).into())
+            }
+        }
+    }
+
+    fn note(&mut self, event: SenderEvent) {
+        match event {
+            SenderEvent::Settled { number, entry, outcome } => {
+                self.offered.remove(&number);
+                self.events.add(|c| &c.entries_settled, 1);
+                match outcome {
+                    Outcome::Committed => self.summary.committed += 1,
+                    Outcome::Unchanged => {
+                        self.summary.unchanged += 1;
+                        self.events.add(|c| &c.bytes_kept, entry.size);
+                    }
+                    Outcome::Failed(error) => self.note_failure(entry.path, error),
+                }
+            }
+            SenderEvent::Unapplied { path, unapplied, .. } => {
+                let (attribute, error) = (unapplied.attribute, unapplied.error);
+                self.summary.add_unapplied(path.clone(), attribute.clone(), error.clone());
+                self.events.tell(Event::Unapplied { path, attribute, error });
+            }
+            SenderEvent::Acknowledged { bytes } => self.events.add(|c| &c.bytes_moved, bytes),
+            SenderEvent::Kept { bytes } => self.events.add(|c| &c.bytes_kept, bytes),
+            SenderEvent::Ended => {}
+        }
+    }
+
+    fn note_failure(&mut self, path: EntryPath, error: WireError) {
+        self.summary.add_failure(path.clone(), error.clone());
+        self.events.tell(Event::Failed { path, error });
+    }
+}
+
+/// The counter of bytes over a transport.
+pub(crate) fn by_transport(transport: Transport) -> impl Fn(&Counters) -> &std::sync::atomic::AtomicU64 {
+    move |counters| match transport {
+        Transport::Quic => &counters.bytes_quic,
+        Transport::Tcp => &counters.bytes_tcp,
+    }
+}
+
+/// Runs what may block on the pool of blocking threads.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn pack_header(header: &PackHeader) -> Vec<u8> {
+    encode_pack(header)
+}
+
+async fn send_unit(
+    ty: u64,
+    unit: u64,
+    header: Vec<u8>,
+    content: bytes::Bytes,
+    lane: LaneInfo,
+    results: mpsc::UnboundedSender<Done>,
+) {
+    let bytes = content.len() as u64;
+    // What is oldest goes first: a receiver waits for it longest.
+    let priority = i32::MAX - (unit % (i32::MAX as u64)) as i32;
+    let sent = lane.sender.send(ty, header.into(), content, priority).await;
+    let lost = sent.err().map(|error| error.to_string());
+    let _ = results.send(Done::Sent { lane: lane.id, transport: lane.transport, bytes, lost });
+}
+
+/// Files that are compared or looked at again at a time.
+const LOCAL_JOBS_MAX: usize = 4;
+const _: () = assert!(limits::DATA_HEADER_BYTES_MAX > 64 * limits::PACK_FILES_MAX);

@@ -1,0 +1,181 @@
+//! A view: a store seen through a grant. The only way any door, and either end of a transfer, reaches a file.
+//!
+//! Which right an operation takes stands in the methods below, one line each, and nowhere else.
+
+use std::sync::Arc;
+
+use sft_auth::{Grant, Right};
+use sft_base::{Digest, EntryPath, Verified};
+use sft_store::{
+    Attributes, Listing, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError, Unapplied,
+};
+use sft_wire::{Code, WireError};
+
+use crate::error::{source_error, wire_error};
+
+/// A store, and what one identity may do in it.
+#[derive(Clone)]
+pub struct View {
+    store: Arc<dyn Store>,
+    grant: Arc<Grant>,
+}
+
+/// What an operation of a view fails with: what the peer is told.
+type Outcome<T> = Result<T, WireError>;
+
+impl View {
+    /// Joins a store to a grant.
+    pub fn new(store: Arc<dyn Store>, grant: Arc<Grant>) -> Self {
+        Self { store, grant }
+    }
+
+    /// Whose view it is.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// What is known of an entry; a link is not followed.
+    pub fn stat(&self, path: &EntryPath) -> Outcome<Stat> {
+        self.check(Right::List, path)?;
+        self.store.stat(path).map_err(|e| wire_error(&e))
+    }
+
+    /// A directory, to be read in batches.
+    pub fn list(&self, path: &EntryPath) -> Outcome<Box<dyn Listing>> {
+        self.check(Right::List, path)?;
+        self.store.list(path).map_err(|e| wire_error(&e))
+    }
+
+    /// A file's content.
+    pub fn open(&self, path: &EntryPath) -> Outcome<Box<dyn Source>> {
+        self.check(Right::Read, path)?;
+        self.store.open(path).map_err(|e| source_error(&e))
+    }
+
+    /// The target of a link.
+    pub fn read_link(&self, path: &EntryPath) -> Outcome<Vec<u8>> {
+        self.check(Right::Read, path)?;
+        self.store.read_link(path).map_err(|e| source_error(&e))
+    }
+
+    /// The digest of a file's content, and whether the file stayed the same while it was read.
+    pub fn hash(&self, path: &EntryPath) -> Outcome<Digest> {
+        let source = self.open(path)?;
+        crate::read::digest(&*source, path)
+    }
+
+    /// Makes a directory.
+    pub fn make_dir(&self, path: &EntryPath, mode: u32) -> Outcome<()> {
+        self.check(Right::Create, path)?;
+        self.store.make_dir(path, mode).map_err(|e| wire_error(&e))
+    }
+
+    /// Makes a directory and those missing above it; true if anything was made.
+    pub fn make_dirs(&self, path: &EntryPath, mode: u32) -> Outcome<bool> {
+        match self.make_dir(path, mode) {
+            Ok(()) => Ok(true),
+            Err(error) if error.code == Code::ALREADY_EXISTS => match self.stat(path)?.meta.kind {
+                sft_base::Kind::Dir => Ok(false),
+                _ => Err(error),
+            },
+            Err(error) if error.code == Code::NOT_FOUND => {
+                let Some(parent) = path.parent() else { return Err(error) };
+                self.make_dirs(&parent, mode)?;
+                self.make_dir(path, mode).map(|()| true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes an entry, or with `recursive` all below it too; how many went.
+    pub fn remove(&self, path: &EntryPath, recursive: bool) -> Outcome<u64> {
+        self.check(Right::Remove, path)?;
+        if recursive {
+            return self.store.remove_tree(path).map_err(|e| wire_error(&e));
+        }
+        self.store.remove(path).map(|()| 1).map_err(|e| wire_error(&e))
+    }
+
+    /// Gives an entry another name.
+    pub fn rename(&self, from: &EntryPath, to: &EntryPath, replace: bool) -> Outcome<()> {
+        self.check(Right::Remove, from)?;
+        self.check(Right::Create, to)?;
+        if replace {
+            self.check(Right::Replace, to)?;
+        }
+        self.store.rename(from, to, replace).map_err(|e| wire_error(&e))
+    }
+
+    /// Sets attributes of an entry that is there.
+    pub fn set_attributes(&self, path: &EntryPath, attributes: &Attributes) -> Outcome<Vec<Unapplied>> {
+        self.check(Right::Replace, path)?;
+        self.store.set_attributes(path, attributes).map_err(|e| wire_error(&e))
+    }
+
+    /// Sets attributes of a directory that this transfer made or found: no more than creating it would have done.
+    pub(crate) fn dress_dir(&self, path: &EntryPath, attributes: &Attributes) -> Outcome<Vec<Unapplied>> {
+        self.check(Right::Create, path)?;
+        self.store.set_attributes(path, attributes).map_err(|e| wire_error(&e))
+    }
+
+    /// Room in the store.
+    pub fn space(&self) -> Outcome<Space> {
+        self.check(Right::List, &EntryPath::root())?;
+        self.store.space().map_err(|e| wire_error(&e))
+    }
+
+    /// Whether content may be put at a path, given that something is `there` or not.
+    pub(crate) fn may_publish(&self, path: &EntryPath, there: bool) -> Outcome<()> {
+        self.check(if there { Right::Replace } else { Right::Create }, path)
+    }
+
+    pub(crate) fn stage_small(&self, content: &[u8]) -> Result<Staged, StoreError> {
+        self.store.stage_small(content)
+    }
+
+    pub(crate) fn stage(&self, key: &StageKey, size: u64) -> Result<Box<dyn Stage>, StoreError> {
+        self.store.stage_sparse(key, size, 0)
+    }
+
+    pub(crate) fn publish(
+        &self,
+        staged: Staged,
+        verified: Verified,
+        to: &EntryPath,
+        how: Publish,
+        attributes: &Attributes,
+    ) -> Outcome<Vec<Unapplied>> {
+        self.check(if how == Publish::CreateOnly { Right::Create } else { Right::Replace }, to)?;
+        self.store.publish(staged, verified, to, how, attributes).map_err(|e| wire_error(&e))
+    }
+
+    pub(crate) fn publish_link(
+        &self,
+        target: &[u8],
+        to: &EntryPath,
+        how: Publish,
+        attributes: &Attributes,
+    ) -> Outcome<Vec<Unapplied>> {
+        self.check(if how == Publish::CreateOnly { Right::Create } else { Right::Replace }, to)?;
+        self.store.publish_link(target, to, how, attributes).map_err(|e| wire_error(&e))
+    }
+
+    pub(crate) fn flush(&self) -> Outcome<()> {
+        self.store.flush().map_err(|e| wire_error(&e))
+    }
+
+    /// Whether this identity has a right at all: what a publication may do when nothing is in the way.
+    pub(crate) fn may_replace(&self, path: &EntryPath) -> bool {
+        self.grant.allows(Right::Replace, path).is_ok()
+    }
+
+    fn check(&self, right: Right, path: &EntryPath) -> Outcome<()> {
+        self.grant.allows(right, path).map_err(|refused| Code::DENIED.because(refused.to_string()))
+    }
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("grant", &self.grant).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,299 @@
+//! What a receiver does in its store before anything is published: decides, verifies, stages. Runs where blocking is
+//! allowed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+use bytes::Bytes;
+use sft_base::{ChainingValue, Digest, EntryPath, Kind, Node, Verified, limits, node_cv};
+use sft_store::{Attributes, Publish, Stage, StageKey, Staged};
+use sft_wire::message::{Durability, Entry, EntryKind, PackHeader, PieceHeader, PublishMode, Unapplied};
+use sft_wire::{Code, Decision, WireError};
+
+use crate::View;
+use crate::commit::{Commit, What};
+use crate::error::wire_error;
+use crate::place::Destination;
+
+/// The stages of a transfer's large files by entry number. Whoever finishes or discards one takes it out.
+pub(crate) type Stages = Arc<Mutex<HashMap<u64, StageSlot>>>;
+type StageSlot = Arc<RwLock<Option<Box<dyn Stage>>>>;
+
+/// Where and how a receiver puts what it gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    pub(crate) view: View,
+    pub(crate) destination: Destination,
+    pub(crate) publish: PublishMode,
+    pub(crate) durability: Durability,
+    pub(crate) keep_set_id: bool,
+    pub(crate) stages: Stages,
+}
+
+/// What was found for an entry, and what is to be published of it at once.
+pub(crate) struct Decided {
+    pub(crate) number: u64,
+    pub(crate) decision: Decision,
+    pub(crate) commit: Option<Commit>,
+}
+
+impl Writer {
+    /// Decides on one entry: looks at what is there, makes directories and links.
+    pub(crate) fn decide(&self, number: u64, entry: &Entry) -> Decided {
+        let decided = self.destination.of(&entry.path).and_then(|target| match entry.kind {
+            EntryKind::Dir => self.decide_dir(number, &target),
+            EntryKind::Link => self.decide_link(number, &target, entry),
+            EntryKind::File => self.decide_file(number, &target, entry).map(|decision| (decision, None)),
+            EntryKind::DirEnd | EntryKind::Other => {
+                Err(Code::PROTOCOL.because("only files, directories and links are decided on"))
+            }
+        });
+        let (decision, commit) = decided.unwrap_or_else(|error| (Decision::Failed(error), None));
+        Decided { number, decision, commit }
+    }
+
+    fn decide_dir(&self, number: u64, target: &EntryPath) -> Result<(Decision, Option<Commit>), WireError> {
+        if target.is_root() {
+            return Ok((Decision::Unchanged, None));
+        }
+        // Open to the owner until its attributes are set, whatever mode it will have.
+        match self.view.make_dir(target, 0o700) {
+            Ok(()) => Ok((Decision::Later, Some(Commit { number, what: What::Named(Vec::new()) }))),
+            Err(error) => match self.view.stat(target) {
+                Ok(stat) if stat.meta.kind == Kind::Dir => Ok((Decision::Unchanged, None)),
+                Ok(_) => Err(Code::NOT_A_DIRECTORY.because(format!(
+                    "{target}: something that is not a directory is in the way; remove it or choose another place"
+                ))),
+                Err(_) => Err(error),
+            },
+        }
+    }
+
+    fn decide_link(
+        &self,
+        number: u64,
+        target: &EntryPath,
+        entry: &Entry,
+    ) -> Result<(Decision, Option<Commit>), WireError> {
+        let points_to = entry.target.clone().unwrap_or_default();
+        let there = self.look(target)?;
+        if there == Some(Kind::Link) && self.view.read_link(target).is_ok_and(|now| now == points_to) {
+            return Ok((Decision::Unchanged, None));
+        }
+        self.may_take(target, there)?;
+        let how = self.how(target);
+        let attributes = Attributes { modified: Some(entry.modified.into()), mode: None };
+        let unapplied = self.view.publish_link(&points_to, target, how, &attributes)?;
+        let unapplied = unapplied.iter().map(unapplied_on_wire).collect();
+        Ok((Decision::Later, Some(Commit { number, what: What::Named(unapplied) })))
+    }
+
+    fn decide_file(&self, number: u64, target: &EntryPath, entry: &Entry) -> Result<Decision, WireError> {
+        if target.is_root() {
+            return Err(Code::IS_A_DIRECTORY.because("a file cannot take the place of the served directory"));
+        }
+        let there = self.look(target)?;
+        if there == Some(Kind::File) && self.is_same(target, entry)? {
+            return Ok(Decision::Unchanged);
+        }
+        self.may_take(target, there)?;
+        if entry.size <= limits::PIECE_BYTES {
+            return Ok(Decision::Want(Vec::new()));
+        }
+        let key = self.stage_key(target, entry);
+        let stage = self.view.stage(&key, entry.size).map_err(|e| wire_error(&e))?;
+        let held = stage.held();
+        self.lock_stages().insert(number, Arc::new(RwLock::new(Some(stage))));
+        Ok(Decision::Want(held))
+    }
+
+    /// What is at a path; nothing when the identity may not look, so that a drop box stays one.
+    fn look(&self, target: &EntryPath) -> Result<Option<Kind>, WireError> {
+        match self.view.stat(target) {
+            Ok(stat) => Ok(Some(stat.meta.kind)),
+            Err(error) if error.code == Code::NOT_FOUND || error.code == Code::DENIED => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the file there is the one offered: by digest where one was offered, else by size and time. A mode that
+    /// differs is set right by the way.
+    fn is_same(&self, target: &EntryPath, entry: &Entry) -> Result<bool, WireError> {
+        let there = self.view.stat(target)?.meta;
+        let same = there.size == entry.size
+            && match entry.digest {
+                Some(digest) => self.view.hash(target).is_ok_and(|own| own == digest),
+                None => there.modified == entry.modified.into(),
+            };
+        let (attributes, _) = self.attributes(entry);
+        if same && attributes.mode.is_some_and(|mode| mode != there.mode) {
+            // Refused or failed, the content is the same all the same.
+            let _ = self.view.set_attributes(target, &attributes);
+        }
+        Ok(same)
+    }
+
+    fn may_take(&self, target: &EntryPath, there: Option<Kind>) -> Result<(), WireError> {
+        match there {
+            Some(Kind::Dir) => Err(Code::IS_A_DIRECTORY
+                .because(format!("{target}: a directory is in the way; remove it or choose another place"))),
+            Some(_) if self.publish == PublishMode::CreateOnly => {
+                Err(Code::ALREADY_EXISTS.because(format!("{target}: it exists already and was to be kept")))
+            }
+            there => self.view.may_publish(target, there.is_some()),
+        }
+    }
+
+    fn how(&self, target: &EntryPath) -> Publish {
+        match self.publish {
+            PublishMode::Replace if self.view.may_replace(target) => Publish::Replace,
+            PublishMode::Replace | PublishMode::CreateOnly => Publish::CreateOnly,
+        }
+    }
+
+    /// What to set on an entry, and what of it is withheld.
+    fn attributes(&self, entry: &Entry) -> (Attributes, Vec<Unapplied>) {
+        let set_id = entry.mode & 0o6000;
+        let keep = self.keep_set_id || set_id == 0;
+        let mode = if keep { entry.mode } else { entry.mode & !0o6000 };
+        let withheld = (!keep).then(|| Unapplied {
+            attribute: "set-id".into(),
+            error: Code::DENIED.because("the set-user-ID and set-group-ID bits are not taken over"),
+        });
+        let attributes = Attributes { modified: Some(entry.modified.into()), mode: Some(mode) };
+        (attributes, withheld.into_iter().collect())
+    }
+
+    /// The publication of content that is staged and verified.
+    pub(crate) fn publication(
+        &self,
+        number: u64,
+        entry: &Entry,
+        staged: Staged,
+        verified: Verified,
+    ) -> Result<Commit, WireError> {
+        let target = self.destination.of(&entry.path)?;
+        let (attributes, withheld) = self.attributes(entry);
+        let how = self.how(&target);
+        Ok(Commit { number, what: What::Content { staged, verified, target, how, attributes, withheld } })
+    }
+
+    /// The setting of a directory's attributes.
+    pub(crate) fn dressing(&self, number: u64, entry: &Entry) -> Result<Commit, WireError> {
+        let target = self.destination.of(&entry.path)?;
+        let (attributes, withheld) = self.attributes(entry);
+        Ok(Commit { number, what: What::Dress { target, attributes, withheld } })
+    }
+
+    /// Verifies one piece and writes it to its stage.
+    pub(crate) fn write_piece(&self, header: &PieceHeader, content: &Bytes) -> Result<Node, WireError> {
+        let cv: ChainingValue = node_cv(header.offset, content);
+        if cv != header.cv {
+            return Err(Code::INTEGRITY.because("a piece arrived with another content than it was sent with"));
+        }
+        let slot = self.lock_stages().get(&header.entry).cloned();
+        let slot = slot.ok_or_else(gone)?;
+        let stage = slot.read().expect("no holder of this lock panics");
+        let stage = stage.as_ref().ok_or_else(gone)?;
+        stage.write_at(header.offset, content).map_err(|e| wire_error(&e))?;
+        Ok(Node { offset: header.offset, log2: limits::PIECE_LOG2, cv })
+    }
+
+    /// Notes verified nodes in the journal of their stage. A note that is lost costs sending those bytes again.
+    pub(crate) fn record(&self, entry: u64, nodes: &[Node]) {
+        let slot = self.lock_stages().get(&entry).cloned();
+        let Some(slot) = slot else { return };
+        let stage = slot.read().expect("no holder of this lock panics");
+        let Some(stage) = stage.as_ref() else { return };
+        if let Some(error) = nodes.iter().find_map(|node| stage.record(node).err()) {
+            tracing::debug!(%error, "a journal record was not written");
+        }
+    }
+
+    /// Closes a stage whose content is complete, waiting for those who still write to it.
+    pub(crate) fn finish_stage(&self, entry: u64) -> Result<Staged, WireError> {
+        let slot = self.lock_stages().remove(&entry).ok_or_else(gone)?;
+        let stage = slot.write().expect("no holder of this lock panics").take().ok_or_else(gone)?;
+        stage.finish().map_err(|e| wire_error(&e))
+    }
+
+    /// Throws a stage away.
+    pub(crate) fn discard_stage(&self, entry: u64) {
+        let slot = self.lock_stages().remove(&entry);
+        if let Some(stage) = slot.and_then(|slot| slot.write().expect("no holder of this lock panics").take())
+        {
+            stage.discard();
+        }
+    }
+
+    /// Verifies and stages the files of a pack that are wanted.
+    pub(crate) fn write_pack(
+        &self,
+        header: &PackHeader,
+        content: &Bytes,
+        wanted: Vec<(usize, Entry)>,
+    ) -> Vec<(u64, Result<Commit, WireError>)> {
+        let mut starts = Vec::with_capacity(header.files.len());
+        let mut at = 0;
+        for file in &header.files {
+            starts.push(at);
+            at += file.size as usize;
+        }
+        let wanted = wanted.into_iter();
+        wanted
+            .map(|(place, entry)| {
+                let file = &header.files[place];
+                let content = &content[starts[place]..starts[place] + file.size as usize];
+                (file.entry, self.write_packed(file, content, &entry))
+            })
+            .collect()
+    }
+
+    fn write_packed(
+        &self,
+        file: &sft_wire::message::PackedFile,
+        content: &[u8],
+        entry: &Entry,
+    ) -> Result<Commit, WireError> {
+        if let Some(error) = &file.error {
+            return Err(error.clone());
+        }
+        let promised = file.digest.ok_or_else(|| Code::PROTOCOL.because("a packed file has no digest"))?;
+        let verified = Digest::of(content).verify(promised, entry.size).ok_or_else(|| {
+            Code::INTEGRITY
+                .because(format!("{}: it arrived with another content than it was sent with", entry.path))
+        })?;
+        let staged = self.view.stage_small(content).map_err(|e| wire_error(&e))?;
+        self.publication(file.entry, entry, staged, verified)
+    }
+
+    /// spec/store.md, "Stage keys": who sends what to where.
+    fn stage_key(&self, target: &EntryPath, entry: &Entry) -> StageKey {
+        let mut hasher = blake3::Hasher::new_derive_key("sft/1 stage key");
+        for field in [self.view.grant().identity().as_bytes(), target.as_bytes()] {
+            hasher.update(&(field.len() as u64).to_be_bytes());
+            hasher.update(field);
+        }
+        hasher.update(&entry.size.to_be_bytes());
+        hasher.update(&entry.modified.secs.to_be_bytes());
+        hasher.update(&entry.modified.nanos.to_be_bytes());
+        StageKey(*hasher.finalize().as_bytes())
+    }
+
+    fn lock_stages(&self) -> std::sync::MutexGuard<'_, HashMap<u64, StageSlot>> {
+        self.stages.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// What a store could not set, as it travels.
+pub(crate) fn unapplied_on_wire(unapplied: &sft_store::Unapplied) -> Unapplied {
+    let attribute = match unapplied.attribute {
+        sft_store::Attribute::Modified => "modified",
+        sft_store::Attribute::Mode => "mode",
+    };
+    Unapplied { attribute: attribute.into(), error: Code::PERMISSION.because(unapplied.to_string()) }
+}
+
+fn gone() -> WireError {
+    Code::CANCELLED.because("the file was given up")
+}
