@@ -104,7 +104,7 @@ impl Server {
 
     /// Serves until `stop` is done, then lets everyone go and says what was under way.
     pub async fn run(self, stop: impl Future<Output = ()>) -> StopReport {
-        let Self { mut listener, store, door, .. } = self;
+        let Self { listener, store, door, .. } = self;
         let expiry = tokio::spawn(expire_stages(store));
         let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);

@@ -243,8 +243,10 @@ impl Link {
             self.end_with(LinkEnd::Lost(error.to_string()));
         }
         let _ = tokio::time::timeout(CLOSE_WAIT, writer.finish()).await;
-        // Lets the last frame out before the connection goes.
-        let _ = tokio::time::timeout(CLOSE_WAIT, self.0.connection.closed()).await;
+        if self.ended().await == LinkEnd::Ours {
+            // The peer closes when it has read the last frame.
+            let _ = tokio::time::timeout(CLOSE_WAIT, self.0.connection.closed()).await;
+        }
         self.0.connection.close(0, "the session has ended");
     }
 
@@ -306,7 +308,7 @@ impl Link {
                     }
                 }
                 Ok(None) => {}
-                Err(Misbehaved::UnknownOperation { id, .. }) if self.0.role == Role::Server => {
+                Err(Misbehaved::UnknownOperation { request: id, .. }) if self.0.role == Role::Server => {
                     let error = Code::UNSUPPORTED.because("this server does not know that operation");
                     self.send(Reply { id, more: false, body: sft_wire::message::Body::Failed { error } })
                         .await;

@@ -65,14 +65,7 @@ pub async fn receive(
     port.set_data_limit(window.bytes);
     // Whoever asked may have gone meanwhile; the link tells.
     let _ = ready.send(Ready { window, into: destination.is_into() });
-    let writer = Writer {
-        view,
-        destination,
-        publish,
-        durability,
-        keep_set_id,
-        stages: crate::write::Stages::default(),
-    };
+    let writer = Writer::new(view, destination, publish, durability, keep_set_id);
     let (results, results_in) = mpsc::unbounded_channel();
     let driver = ReceiveDriver {
         machine: Receiver::new(port.id, window),

@@ -1,7 +1,7 @@
 //! What a receiver does in its store before anything is published: decides, verifies, stages. Runs where blocking is
 //! allowed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ pub(crate) type Stages = Arc<Mutex<HashMap<u64, StageSlot>>>;
 type StageSlot = Arc<RwLock<Option<Box<dyn Stage>>>>;
 
 /// Where and how a receiver puts what it gets.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Writer {
     pub(crate) view: View,
     pub(crate) destination: Destination,
@@ -28,6 +28,8 @@ pub(crate) struct Writer {
     pub(crate) durability: Durability,
     pub(crate) keep_set_id: bool,
     pub(crate) stages: Stages,
+    /// Directories this transfer made and whose attributes are not set yet: as many as are open at a time.
+    pub(crate) made: Arc<Mutex<HashSet<EntryPath>>>,
 }
 
 /// What was found for an entry, and what is to be published of it at once.
@@ -38,6 +40,17 @@ pub(crate) struct Decided {
 }
 
 impl Writer {
+    pub(crate) fn new(
+        view: View,
+        destination: Destination,
+        publish: PublishMode,
+        durability: Durability,
+        keep_set_id: bool,
+    ) -> Self {
+        let (stages, made) = (Stages::default(), Arc::default());
+        Self { view, destination, publish, durability, keep_set_id, stages, made }
+    }
+
     /// Decides on one entry: looks at what is there, makes directories and links.
     pub(crate) fn decide(&self, number: u64, entry: &Entry) -> Decided {
         let decided = self.destination.of(&entry.path).and_then(|target| match entry.kind {
@@ -58,7 +71,10 @@ impl Writer {
         }
         // Open to the owner until its attributes are set, whatever mode it will have.
         match self.view.make_dir(target, 0o700) {
-            Ok(()) => Ok((Decision::Later, Some(Commit { number, what: What::Named(Vec::new()) }))),
+            Ok(()) => {
+                self.lock_made().insert(target.clone());
+                Ok((Decision::Later, Some(Commit { number, what: What::Named(Vec::new()) })))
+            }
             Err(error) => match self.view.stat(target) {
                 Ok(stat) if stat.meta.kind == Kind::Dir => Ok((Decision::Unchanged, None)),
                 Ok(_) => Err(Code::NOT_A_DIRECTORY.because(format!(
@@ -178,9 +194,13 @@ impl Writer {
         Ok(Commit { number, what: What::Content { staged, verified, target, how, attributes, withheld } })
     }
 
-    /// The setting of a directory's attributes.
+    /// The setting of a directory's attributes: of one that this transfer made, or may replace the attributes of.
     pub(crate) fn dressing(&self, number: u64, entry: &Entry) -> Result<Commit, WireError> {
         let target = self.destination.of(&entry.path)?;
+        let made = self.lock_made().remove(&target);
+        if !made && self.how(&target) != Publish::Replace {
+            return Ok(Commit { number, what: What::Named(Vec::new()) });
+        }
         let (attributes, withheld) = self.attributes(entry);
         Ok(Commit { number, what: What::Dress { target, attributes, withheld } })
     }
@@ -278,6 +298,10 @@ impl Writer {
         hasher.update(&entry.modified.secs.to_be_bytes());
         hasher.update(&entry.modified.nanos.to_be_bytes());
         StageKey(*hasher.finalize().as_bytes())
+    }
+
+    fn lock_made(&self) -> std::sync::MutexGuard<'_, HashSet<EntryPath>> {
+        self.made.lock().expect("no holder of this lock panics")
     }
 
     fn lock_stages(&self) -> std::sync::MutexGuard<'_, HashMap<u64, StageSlot>> {

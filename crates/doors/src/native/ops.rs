@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sft_base::{EntryPath, limits};
 use sft_engine::{
-    EventSink, Link, ReceiveJob, SendJob, SendSource, SessionEvent, TransferError, TransferPort, View,
+    EventSink, Link, Ready, ReceiveJob, SendJob, SendSource, SessionEvent, TransferError, TransferPort, View,
     receive, send, wire_error,
 };
 use sft_store::{Attributes, Stat};
@@ -178,7 +178,7 @@ async fn take_push(link: &Link, view: View, push: Push, port: TransferPort) {
         durability: push.durability,
         keep_set_id,
     };
-    let (ready, is_ready) = oneshot::channel();
+    let (ready, is_ready) = oneshot::channel::<Ready>();
     let (sink, _) = EventSink::new();
     let accept = async {
         if let Ok(ready) = is_ready.await {
