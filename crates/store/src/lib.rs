@@ -5,12 +5,19 @@
 
 mod attributes;
 mod claims;
+// Only a directory hashes what it replaces, and has holes.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 mod content;
 mod error;
+mod fault;
 #[cfg(target_os = "linux")]
 mod fs;
 mod journal;
 mod mem;
+#[cfg(test)]
+mod promises;
+// Only a directory has a place for stages.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 mod reserved;
 mod staged;
 mod stat;
@@ -18,6 +25,7 @@ mod store;
 
 pub use attributes::{Attribute, Attributes, Unapplied};
 pub use error::StoreError;
+pub use fault::{FaultStore, Op};
 #[cfg(target_os = "linux")]
 pub use fs::FsStore;
 pub use mem::MemStore;

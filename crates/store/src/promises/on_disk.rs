@@ -1,0 +1,261 @@
+//! Promises that only a directory can keep: what stands on disk, and what other processes do to it meanwhile.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sft_base::limits::PIECE_BYTES;
+use sft_base::{Kind, Name};
+
+use super::*;
+use crate::FsStore;
+
+/// A store over a temporary directory.
+pub(super) struct Directory {
+    dir: tempfile::TempDir,
+    store: Option<FsStore>,
+}
+
+impl Bench for Directory {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Some(FsStore::open(dir.path()).unwrap());
+        Self { dir, store }
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.fs()
+    }
+
+    fn restart(&mut self) {
+        self.store = None;
+        self.store = Some(FsStore::open(self.dir.path()).unwrap());
+    }
+
+    fn damage(&self, key: &StageKey, damage: &mut dyn FnMut(&mut Vec<u8>, &mut Vec<u8>)) {
+        let (part, journal) = (self.stage(&format!("{key}.part")), self.stage(&format!("{key}.journal")));
+        let (mut bytes, mut records) = (fs::read(&part).unwrap(), fs::read(&journal).unwrap());
+        damage(&mut bytes, &mut records);
+        fs::write(part, bytes).unwrap();
+        fs::write(journal, records).unwrap();
+    }
+
+    fn make_special(&self, path: &EntryPath) {
+        let dir = fs::File::open(self.dir.path()).unwrap();
+        rustix::fs::mkfifoat(dir, path.as_bytes(), rustix::fs::Mode::RWXU).unwrap();
+    }
+
+    fn has_holes(&self) -> bool {
+        true
+    }
+}
+
+impl Directory {
+    fn fs(&self) -> &FsStore {
+        self.store.as_ref().expect("there is one but during a restart")
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn stage(&self, name: &str) -> PathBuf {
+        self.at(".sft/stage").join(name)
+    }
+}
+
+#[test]
+fn its_own_directory_comes_with_the_first_write_and_goes_at_the_end() {
+    let mut bench = Directory::new();
+    fs::write(bench.at("a"), "x").unwrap();
+    assert_eq!(read(bench.store(), "a"), b"x");
+    bench.store().expire_stages(Duration::ZERO).unwrap();
+    assert!(!bench.at(".sft").exists(), "reading makes nothing");
+    put(bench.store(), "b", b"x");
+    for own in [".sft", ".sft/stage"] {
+        assert_eq!(fs::metadata(bench.at(own)).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+    assert_eq!(fs::read_dir(bench.at(".sft/stage")).unwrap().count(), 0);
+    bench.restart();
+    assert!(!bench.at(".sft").exists());
+    let stage = bench.store().stage(&StageKey([1; 32]), 10).unwrap();
+    bench.store = None;
+    stage.write_at(0, b"still open").unwrap();
+    drop(stage);
+    assert_eq!(fs::read_dir(bench.at(".sft/stage")).unwrap().count(), 2, "a stage is kept for another time");
+}
+
+#[test]
+fn another_process_may_take_the_own_directory_away() {
+    let bench = Directory::new();
+    put(bench.store(), "a", b"x");
+    fs::remove_dir_all(bench.at(".sft")).unwrap();
+    put(bench.store(), "b", b"y");
+    fs::remove_dir_all(bench.at(".sft")).unwrap();
+    put_link(bench.store(), "l", "b");
+    fs::remove_dir_all(bench.at(".sft")).unwrap();
+    let content = pattern(PIECE_BYTES + 5);
+    let stage = bench.store().stage(&StageKey([1; 32]), content.len() as u64).unwrap();
+    fs::remove_dir_all(bench.at(".sft")).unwrap();
+    drop(stage);
+    let stage = bench.store().stage(&StageKey([1; 32]), content.len() as u64).unwrap();
+    write_pieces(&*stage, &content, 0..2);
+    publish_stage(bench.store(), stage, &content, "c");
+    assert_eq!(names(bench.store(), ""), ["a", "b", "c", "l"]);
+}
+
+#[test]
+fn a_stage_is_busy_while_another_process_has_it() {
+    let bench = Directory::new();
+    // A second store has its own descriptors, as another process would.
+    let other = FsStore::open(bench.dir.path()).unwrap();
+    let key = StageKey([1; 32]);
+    let content = pattern(PIECE_BYTES + 5);
+    let stage = bench.store().stage(&key, content.len() as u64).unwrap();
+    write_pieces(&*stage, &content, [1]);
+    assert!(other.stage(&key, content.len() as u64).is_err_and(|e| matches!(e, StoreError::Busy)));
+    assert_eq!(other.expire_stages(Duration::ZERO).unwrap(), 0);
+    other.stage(&StageKey([2; 32]), 10).unwrap().discard();
+    drop(stage);
+    let stage = other.stage(&key, content.len() as u64).unwrap();
+    assert_eq!(stage.held(), [piece(&content, 1)]);
+    assert!(bench.store().stage(&key, 10).is_err_and(|e| matches!(e, StoreError::Busy)));
+    let staged = stage.finish().unwrap();
+    assert!(bench.store().stage(&key, 10).is_err_and(|e| matches!(e, StoreError::Busy)));
+    drop(staged);
+    bench.store().stage(&key, 10).unwrap();
+}
+
+#[test]
+fn what_a_crash_left_behind_expires() {
+    let bench = Directory::new();
+    put(bench.store(), "a", b"x");
+    make_dir(bench.store(), "d");
+    let copy = format!(".sft-{}.tmp", "0f".repeat(16));
+    fs::write(bench.at(&format!("d/{copy}")), "half a copy").unwrap();
+    assert_eq!(names(bench.store(), "d"), [""; 0]);
+    fs::write(bench.stage("0123.note"), format!("d/{copy}")).unwrap();
+    fs::write(bench.stage("4567.note"), "a").unwrap();
+    fs::write(bench.stage("89ab.tmp"), "small").unwrap();
+    fs::write(bench.stage(&format!("{}.part", "00".repeat(32))), "large").unwrap();
+    fs::write(bench.stage("not ours"), "kept").unwrap();
+    let live = bench.store().stage_small(b"live").unwrap();
+    assert_eq!(bench.store().expire_stages(Duration::from_secs(60)).unwrap(), 0);
+    assert_eq!(bench.store().expire_stages(Duration::ZERO).unwrap(), 3);
+    assert!(!bench.at(&format!("d/{copy}")).exists());
+    assert_eq!(fs::read(bench.at("a")).unwrap(), b"x", "a note can only name what is on its way");
+    assert_eq!(fs::read_dir(bench.at(".sft/stage")).unwrap().count(), 2);
+    drop(live);
+}
+
+#[test]
+fn links_swapped_in_lead_nowhere() {
+    let bench = Directory::new();
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("f"), "secret").unwrap();
+    make_dir(bench.store(), "real");
+    put(bench.store(), "real/f", b"public");
+    let swap = bench.at("d");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::rename(bench.at("real"), &swap).unwrap();
+                fs::rename(&swap, bench.at("real")).unwrap();
+                symlink(outside.path(), &swap).unwrap();
+                fs::remove_file(&swap).unwrap();
+            }
+        });
+        let mut written = 0;
+        for turn in 0..3000 {
+            if let Ok(source) = bench.store().open(&path("d/f")) {
+                let mut content = [0; 6];
+                source.read_at(0, &mut content).unwrap();
+                assert_eq!(&content, b"public");
+            }
+            written += u32::from(publish(bench.store(), "d/g", b"x", Publish::Replace).is_ok());
+            let _ = bench.store().remove(&path("d/g"));
+            let _ = bench.store().make_dir(&path("d/h"), 0o755);
+            let _ = bench.store().remove_tree(&path("d/h"));
+            let _ =
+                bench.store().set_attributes(&path("d"), &Attributes { mode: Some(0o755), modified: None });
+            if turn > 300 && written > 0 {
+                break;
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let left: Vec<_> =
+        fs::read_dir(outside.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["f"]);
+    assert_eq!(fs::read(outside.path().join("f")).unwrap(), b"secret");
+}
+
+#[test]
+fn the_root_is_held_and_not_its_path() {
+    let bench = Directory::new();
+    let (here, there) = (bench.at("root"), bench.at("moved"));
+    fs::create_dir(&here).unwrap();
+    let store = FsStore::open(&here).unwrap();
+    fs::rename(&here, &there).unwrap();
+    put(&store, "a", b"x");
+    assert_eq!(fs::read(there.join("a")).unwrap(), b"x");
+    let missing = FsStore::open(&here).unwrap_err();
+    assert!(matches!(missing, StoreError::NotFound { .. }));
+    assert!(matches!(FsStore::open(&there.join("a")), Err(StoreError::NotADirectory { .. })));
+}
+
+#[test]
+fn what_others_made_of_the_own_directory_is_refused() {
+    let bench = Directory::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    symlink(elsewhere.path(), bench.at(".sft")).unwrap();
+    let error = bench.store().stage_small(b"x").unwrap_err();
+    assert!(matches!(error, StoreError::NotADirectory { .. }), "{error:?}");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    fs::remove_file(bench.at(".sft")).unwrap();
+    fs::create_dir(bench.at(".sft")).unwrap();
+    fs::set_permissions(bench.at(".sft"), fs::Permissions::from_mode(0o777)).unwrap();
+    put(bench.store(), "a", b"x");
+    assert_eq!(fs::metadata(bench.at(".sft")).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn trees_as_deep_as_a_path_can_be_are_removed() {
+    let bench = Directory::new();
+    let name = Name::new(b"d").unwrap();
+    let mut dir: rustix::fd::OwnedFd = fs::File::open(bench.dir.path()).unwrap().into();
+    for _ in 0..8190 {
+        rustix::fs::mkdirat(&dir, "d", rustix::fs::Mode::RWXU).unwrap();
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
+        dir = rustix::fs::openat(&dir, "d", flags, rustix::fs::Mode::empty()).unwrap();
+    }
+    rustix::fs::symlinkat("/", &dir, "root").unwrap();
+    let lowest = (0..8190).try_fold(EntryPath::root(), |at, _| at.join(&name)).unwrap();
+    assert_eq!(bench.store().stat(&lowest).unwrap().meta.kind, Kind::Dir);
+    assert_eq!(bench.store().list(&lowest).unwrap().next_batch(5).unwrap().len(), 1);
+    assert_eq!(bench.store().remove_tree(&path("d")).unwrap(), 8191);
+}
+
+#[test]
+fn many_directories_in_one_are_removed() {
+    let bench = Directory::new();
+    make_dir(bench.store(), "t");
+    for i in 0..500 {
+        make_dir(bench.store(), &format!("t/{i}"));
+        fs::write(bench.at(&format!("t/{i}/f")), "x").unwrap();
+    }
+    assert_eq!(bench.store().remove_tree(&path("t")).unwrap(), 1001);
+}
+
+#[test]
+fn a_changed_file_shows_another_version() {
+    let bench = Directory::new();
+    put(bench.store(), "a", b"before");
+    let source = bench.store().open(&path("a")).unwrap();
+    let before = source.stat().unwrap().version;
+    assert_eq!(source.stat().unwrap().version, before);
+    fs::write(bench.at("a"), "after, and longer").unwrap();
+    assert_ne!(source.stat().unwrap().version, before);
+}
