@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sft_auth::{IdentityError, Policy, PolicyError, ServerIdentity, ServerKey};
+use sft_auth::{GrantsError, IdentityError, Policy, ServerIdentity, ServerKey};
 use sft_base::limits;
 use sft_lane::{Accepted, BindError, BindOptions, Listener};
 use sft_store::{FsStore, Store, StoreError};
@@ -47,7 +47,7 @@ pub enum ServeError {
     Identity(#[from] IdentityError),
     /// Who may do what cannot be read.
     #[error("the list of who may do what cannot be read")]
-    Policy(#[from] PolicyError),
+    Policy(#[from] GrantsError),
     /// No socket.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -82,7 +82,7 @@ impl Server {
         let store = FsStore::open(&options.root).map_err(|source| ServeError::Root { root, source })?;
         let store = Arc::new(store);
         let identity = ServerIdentity::load_or_create(&options.state)?;
-        let policy = Policy::open(&options.state, &options.authorized_keys, options.read_only)?;
+        let policy = Policy::open(&options.state, options.authorized_keys, options.read_only)?;
         let mut bind = BindOptions::new(identity.pkcs8_der().to_vec());
         bind.addresses = options.addresses;
         bind.port = options.port;

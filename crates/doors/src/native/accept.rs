@@ -93,7 +93,7 @@ impl Door {
                 Ok(grant) => return Ok(grant),
                 Err(refused) => {
                     let peer = parts.handle.remote_address();
-                    tracing::info!(%peer, reason = refused.log(), "a client was not let in");
+                    tracing::info!(%peer, reason = %refused.log_text(), "a client was not let in");
                     let error = Code::UNAUTHENTICATED.because(refused.to_string());
                     if attempts_left == 0 {
                         return Err(Refusal::Say(error));
@@ -152,8 +152,12 @@ impl Door {
             link.add_lane(transport, sender, receiver);
         }
         let _registered = Registered { sessions: &self.sessions, session };
+        let expiry = expired(grant.expires());
         let view = View::new(self.store.clone(), Arc::new(grant));
-        ops::answer_all(&link, view, events).await;
+        tokio::select! {
+            () = ops::answer_all(&link, view, events) => {}
+            () = expiry => link.close(Some(Code::DENIED.because("what was granted has expired"))).await,
+        }
         let end = link.ended().await;
         tracing::info!(%peer, reason = %end, "a session ends");
     }
@@ -196,6 +200,14 @@ async fn join(parts: Parts, link: Link) {
             }
             drop((reader, writer));
         }
+    }
+}
+
+/// Waits until a grant ends; for ever for one that does not.
+async fn expired(at: Option<SystemTime>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.duration_since(SystemTime::now()).unwrap_or_default()).await,
+        None => std::future::pending().await,
     }
 }
 

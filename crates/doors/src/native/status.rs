@@ -6,7 +6,8 @@ use sft_wire::message::{self, Unapplied};
 /// A proof as `auth` takes it.
 pub(super) fn proof(proof: message::Proof) -> sft_auth::Proof {
     let message::Proof { user, public_key, signature, invitation } = proof;
-    let invitation = invitation.map(|i| sft_auth::InvitationProof { id: sft_auth::InvitationId(i.id), mac: i.mac });
+    let invitation =
+        invitation.map(|i| sft_auth::InvitationProof { id: sft_auth::InvitationId(i.id), mac: i.mac });
     sft_auth::Proof { user, public_key, signature, invitation }
 }
 
