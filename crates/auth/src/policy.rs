@@ -1,0 +1,364 @@
+//! The one place where a proof becomes a grant (spec/auth.md, "Who is let in").
+//!
+//! First the owner's keys, then keys that were enrolled, then the invitation of the proof. What the peer is told and
+//! what the log keeps are two texts: the peer learns only that it was not let in.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::authorized_keys::{KeyProblem, OwnerKeys, OwnerKeysError, OwnerKeysFile};
+use crate::fingerprint::Fingerprint;
+use crate::grant::Grant;
+use crate::grants::{Enrolled, Grants, GrantsError, RedeemError};
+use crate::invitation::InvitationVerifier;
+use crate::proof::{Proof, ProofError, verify_proof};
+use crate::public_key::PublicKeyId;
+use crate::rights::Rights;
+use crate::server_key::ServerKey;
+
+/// Who is let into one server, and with which rights.
+#[derive(Debug)]
+pub struct Policy {
+    owner: OwnerKeysFile,
+    grants: Grants,
+    read_only: bool,
+}
+
+/// Not let in. `Display` is what the peer may be told; [`Self::log_text`] is for the server's log.
+#[derive(Debug)]
+pub struct AuthError {
+    key: Fingerprint,
+    reason: Refusal,
+}
+
+/// Why somebody was not let in, for the log and never for the peer.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The proof proves nothing.
+    #[error("the proof does not hold")]
+    Proof(#[source] ProofError),
+    /// A good proof of a key that nobody gave anything.
+    #[error("the key is neither the owner's nor enrolled")]
+    Unknown,
+    /// The same, and the owner's keys could not be looked at.
+    #[error("the key is not enrolled, and whether it is the owner's cannot be said")]
+    OwnerFile(#[source] OwnerKeysError),
+    /// The owner's file names the key, in a line that gives no access.
+    #[error("authorized_keys names the key and gives it no access")]
+    OwnerLine(#[source] KeyProblem),
+    /// The key is not known, and its invitation does not enrol it.
+    #[error("{0}")]
+    Invitation(String),
+    /// Grants cannot be read or changed.
+    #[error("nobody but the owner is let in")]
+    Grants(#[source] GrantsError),
+}
+
+impl Policy {
+    /// The policy of a server.
+    ///
+    /// - Shape: `state` is the server's folder, made if it is not there; `authorized_keys` is the owner's file, which
+    ///   need not exist; `read_only` takes create, replace, remove and share from everybody.
+    /// - Errors: [`GrantsError`] if the folder cannot be used. The owner's file is looked at when somebody comes.
+    /// - Source: spec/auth.md, "Who is let in".
+    pub fn open(state: &Path, authorized_keys: PathBuf, read_only: bool) -> Result<Self, GrantsError> {
+        Ok(Self { owner: OwnerKeysFile::new(authorized_keys), grants: Grants::open(state)?, read_only })
+    }
+
+    /// The owner's keys as they are now, for what a server says when it starts.
+    pub fn owner_keys(&self) -> Result<Arc<OwnerKeys>, OwnerKeysError> {
+        self.owner.keys()
+    }
+
+    /// Enrolled keys and invitations.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// Lets somebody in, or not. Reads files that changed, and writes one if an invitation is redeemed: may block.
+    ///
+    /// - Shape: `exporter` and `server_key` are those of the connection that the proof came on.
+    /// - Errors: [`AuthError`], two texts.
+    /// - Source: spec/auth.md, "Who is let in".
+    pub fn authenticate(
+        &self,
+        proof: &Proof,
+        exporter: &[u8; 32],
+        server_key: &ServerKey,
+        now: SystemTime,
+    ) -> Result<Grant, AuthError> {
+        let refused = |reason| AuthError { key: Fingerprint::of_blob(&proof.public_key), reason };
+        let key = verify_proof(proof, exporter, server_key).map_err(|e| refused(Refusal::Proof(e)))?;
+        let grant = match self.owner(&key, now) {
+            Some(Ok(grant)) => grant,
+            Some(Err(reason @ Refusal::OwnerLine(_))) => return Err(refused(reason)),
+            // Keys that were enrolled do not depend on the owner's file.
+            not_owner => {
+                let message = proof.message(exporter, server_key);
+                let enrolled =
+                    self.redeem(proof, &key, &message, now).and_then(|()| self.enrolled(&key, now));
+                let unknown = || not_owner.and_then(Result::err).unwrap_or(Refusal::Unknown);
+                enrolled.map_err(refused)?.ok_or_else(|| refused(unknown()))?
+            }
+        };
+        Ok(if self.read_only { grant.limited_to(Rights::READ) } else { grant })
+    }
+
+    /// None if the owner's file does not name the key.
+    fn owner(&self, key: &PublicKeyId, now: SystemTime) -> Option<Result<Grant, Refusal>> {
+        let keys = match self.owner.keys() {
+            Ok(keys) => keys,
+            Err(e) => return Some(Err(Refusal::OwnerFile(e))),
+        };
+        let access = keys.access(key, now)?.map_err(Refusal::OwnerLine);
+        Some(access.map(|access| Grant::owner(&access.comment, Rights::ALL, access.expires)))
+    }
+
+    /// Enrols the key if the proof brings an invitation.
+    fn redeem(
+        &self,
+        proof: &Proof,
+        key: &PublicKeyId,
+        message: &[u8],
+        now: SystemTime,
+    ) -> Result<(), Refusal> {
+        let Some(invitation) = &proof.invitation else { return Ok(()) };
+        let accepts = |verifier: &InvitationVerifier| verifier.accepts(&invitation.mac, message);
+        Ok(self.grants.redeem(invitation.id, accepts, key, &proof.user, now)?)
+    }
+
+    fn enrolled(&self, key: &PublicKeyId, now: SystemTime) -> Result<Option<Grant>, Refusal> {
+        let enrolled = self.grants.of_key(key, now).map_err(Refusal::Grants)?;
+        let Some(Enrolled { label, .. }) = enrolled.first() else { return Ok(None) };
+        let identity = key.fingerprint().to_string();
+        let label = if label.is_empty() { identity.clone() } else { label.clone() };
+        Ok(Some(Grant::enrolled(identity, &label, enrolled.into_iter().map(|e| e.scope).collect())))
+    }
+}
+
+impl AuthError {
+    /// The fingerprint of the key that was tried, proven or not.
+    pub fn key(&self) -> Fingerprint {
+        self.key
+    }
+
+    /// The reason; its chain of sources says the rest.
+    pub fn reason(&self) -> &Refusal {
+        &self.reason
+    }
+
+    /// The reason with all its causes on one line, for the server's log.
+    pub fn log_text(&self) -> String {
+        let mut text = format!("key {} was not let in: {}", self.key, self.reason);
+        let mut cause = std::error::Error::source(&self.reason);
+        while let Some(error) = cause {
+            // A cause that only passes on what lies below it would say the same twice.
+            let said = error.to_string();
+            if !text.ends_with(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl std::fmt::Display for AuthError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "not authorised (with the key {})", self.key)
+    }
+}
+
+/// Without a source: a chain of causes must not reach the peer.
+impl std::error::Error for AuthError {}
+
+impl From<RedeemError> for Refusal {
+    fn from(error: RedeemError) -> Self {
+        match error {
+            RedeemError::Grants(e) => Self::Grants(e),
+            other => Self::Invitation(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client_keys::{ClientKey, ClientKeys, KeySearch};
+    use crate::invitation::{InvitationProof, InvitationSecret, InvitationTerms};
+    use crate::private_file::replace;
+    use crate::proof::prove;
+    use crate::rights::Right;
+    use sft_base::EntryPath;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    const EXPORTER: [u8; 32] = [3; 32];
+    const SERVER: ServerKey = ServerKey([4; 32]);
+
+    struct House {
+        dir: tempfile::TempDir,
+        policy: Policy,
+    }
+
+    impl House {
+        fn new(read_only: bool) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let state = dir.path().join("state");
+            let policy = Policy::open(&state, dir.path().join("authorized_keys"), read_only).unwrap();
+            Self { dir, policy }
+        }
+
+        fn key(&self, name: &str) -> ClientKey {
+            let path = self.dir.path().join(name);
+            if !path.exists() {
+                ClientKeys::generate(&path, name, None).unwrap();
+            }
+            let search = KeySearch { identity: Some(path), ..KeySearch::default() };
+            ClientKeys::find(&search).unwrap().into_iter().next().unwrap()
+        }
+
+        fn own(&self, line: &str) {
+            replace(&self.dir.path().join("authorized_keys"), line.as_bytes(), 0o600).unwrap();
+        }
+
+        fn proof(&self, name: &str, invitation: Option<&InvitationSecret>) -> Proof {
+            prove(&self.key(name), "ana", &EXPORTER, &SERVER, invitation, &mut |_| None).unwrap()
+        }
+
+        fn enter(&self, proof: &Proof) -> Result<Grant, AuthError> {
+            self.policy.authenticate(proof, &EXPORTER, &SERVER, now())
+        }
+    }
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_767_225_600)
+    }
+
+    fn path(text: &str) -> EntryPath {
+        EntryPath::from_typed(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn nobody_is_let_in_until_the_owner_says_so() {
+        let house = House::new(false);
+        let proof = house.proof("k", None);
+        let refused = house.enter(&proof).unwrap_err();
+        let key = house.key("k");
+        assert_eq!(refused.to_string(), format!("not authorised (with the key {})", key.public()));
+        assert!(refused.log_text().ends_with("was not let in: the key is neither the owner's nor enrolled"));
+        house.own(&format!("{} ana@laptop\n", key.public().to_line()));
+        let grant = house.enter(&proof).unwrap();
+        assert_eq!((grant.identity(), grant.label()), ("owner", "owner (ana@laptop)"));
+        assert!(Right::ALL.iter().all(|&right| grant.allows(right, &path("x")).is_ok()));
+        assert!(grant.set_id());
+        house.own("# nobody any more, and longer than before\n");
+        assert!(house.enter(&proof).is_err(), "a key that was taken away");
+    }
+
+    #[test]
+    fn what_the_log_says_the_peer_does_not_hear() {
+        let house = House::new(false);
+        let proof = house.proof("k", None);
+        let line = house.key("k").public().to_line();
+        house.own(&format!("command=\"/bin/secret\" {line}\n"));
+        let refused = house.enter(&proof).unwrap_err();
+        assert!(
+            refused.log_text().contains("the option `command` is not carried out"),
+            "{}",
+            refused.log_text()
+        );
+        let stale = house.policy.authenticate(&proof, &[9; 32], &SERVER, now()).unwrap_err();
+        assert!(
+            stale.log_text().ends_with("does not hold: the signature does not match"),
+            "{}",
+            stale.log_text()
+        );
+        house.own(&line);
+        use std::os::unix::fs::PermissionsExt;
+        let file = house.dir.path().join("authorized_keys");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let open = house.enter(&proof).unwrap_err();
+        assert!(open.log_text().contains("can be changed by others"), "{}", open.log_text());
+        for error in [refused, stale, open] {
+            let told = error.to_string();
+            assert!(told.starts_with("not authorised (with the key SHA256:") && told.len() < 100, "{told}");
+            assert!(std::error::Error::source(&error).is_none());
+        }
+    }
+
+    #[test]
+    fn an_invitation_enrols_once_and_for_its_path_only() {
+        let house = House::new(false);
+        let terms = InvitationTerms { path: path("in"), rights: Rights::DROP, ..InvitationTerms::default() };
+        let invitation = house.policy.grants().invite(terms, now()).unwrap();
+        let joining = house.proof("guest", Some(&invitation.secret));
+        let grant = house.enter(&joining).unwrap();
+        assert_eq!(grant.label(), "ana");
+        assert_eq!(grant.identity(), house.key("guest").public().to_string());
+        assert!(grant.allows(Right::Create, &path("in/x")).is_ok());
+        assert!(grant.allows(Right::List, &path("in")).is_err());
+        assert!(grant.allows(Right::Create, &path("x")).is_err());
+        assert!(!grant.set_id());
+        assert!(house.enter(&joining).is_ok(), "a client that lost the answer asks again");
+        assert!(house.enter(&house.proof("guest", None)).is_ok(), "enrolled from now on");
+        let second = house.enter(&house.proof("other", Some(&invitation.secret))).unwrap_err();
+        assert!(second.log_text().contains("it was used up"), "{}", second.log_text());
+    }
+
+    #[test]
+    fn a_keyed_hash_is_good_for_its_key_connection_and_invitation_only() {
+        let house = House::new(false);
+        let invite = || house.policy.grants().invite(InvitationTerms::default(), now()).unwrap();
+        let (invitation, other) = (invite(), invite());
+        let good = house.proof("a", Some(&invitation.secret));
+        let stolen = Proof { invitation: good.invitation, ..house.proof("b", None) };
+        let elsewhere =
+            prove(&house.key("a"), "ana", &[9; 32], &SERVER, Some(&invitation.secret), &mut |_| None);
+        let stale = Proof { invitation: elsewhere.unwrap().invitation, ..house.proof("a", None) };
+        let mac = good.invitation.unwrap().mac;
+        let renamed =
+            Proof { invitation: Some(InvitationProof { id: other.secret.id(), mac }), ..good.clone() };
+        for bad in [stolen, stale, renamed] {
+            let refused = house.enter(&bad).unwrap_err();
+            assert!(refused.log_text().contains("its secret is not known"), "{}", refused.log_text());
+        }
+        assert!(house.policy.grants().enrolled().unwrap().is_empty());
+        assert!(house.enter(&good).is_ok());
+    }
+
+    #[test]
+    fn the_owner_needs_no_invitation_and_uses_none_up() {
+        let house = House::new(false);
+        house.own(&house.key("k").public().to_line());
+        let invitation = house.policy.grants().invite(InvitationTerms::default(), now()).unwrap();
+        let grant = house.enter(&house.proof("k", Some(&invitation.secret))).unwrap();
+        assert_eq!(grant.identity(), "owner");
+        assert_eq!(house.policy.grants().invitations(now()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn read_only_takes_writing_from_everybody() {
+        let house = House::new(true);
+        house.own(&house.key("k").public().to_line());
+        let owner = house.enter(&house.proof("k", None)).unwrap();
+        assert_eq!(owner.rights(), Rights::READ);
+        let terms = InvitationTerms { rights: Rights::ALL, ..InvitationTerms::default() };
+        let invitation = house.policy.grants().invite(terms, now()).unwrap();
+        let guest = house.enter(&house.proof("guest", Some(&invitation.secret))).unwrap();
+        assert_eq!(guest.rights(), Rights::READ);
+    }
+
+    #[test]
+    fn access_ends_with_time() {
+        let house = House::new(false);
+        let end = now() + Duration::from_secs(60);
+        let terms = InvitationTerms { access_until: Some(end), ..InvitationTerms::default() };
+        let invitation = house.policy.grants().invite(terms, now()).unwrap();
+        let grant = house.enter(&house.proof("guest", Some(&invitation.secret))).unwrap();
+        assert_eq!(grant.expires(), Some(end));
+        let later = house.policy.authenticate(&house.proof("guest", None), &EXPORTER, &SERVER, end);
+        assert!(later.is_err());
+    }
+}
