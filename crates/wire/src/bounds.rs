@@ -229,6 +229,9 @@ impl Bounded for PackHeader {
         rule(!self.files.is_empty(), "a pack has one file at least")?;
         at_most("files", limits::PACK_FILES_MAX, self.files.len())?;
         self.files.iter().try_for_each(check_packed)?;
+        let mut entries: Vec<u64> = self.files.iter().map(|file| file.entry).collect();
+        entries.sort_unstable();
+        rule(entries.is_sorted_by(|a, b| a < b), "an entry stands once in a pack")?;
         let content = self.files.iter().map(|file| u64::from(file.size)).sum();
         at_most_u64("bytes of content", limits::PIECE_BYTES, content)
     }

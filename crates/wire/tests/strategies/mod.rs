@@ -22,7 +22,9 @@ pub(crate) fn piece_header() -> impl Strategy<Value = PieceHeader> {
 
 /// A header of a `pack`, and as many bytes of content as it claims.
 pub(crate) fn pack() -> impl Strategy<Value = (PackHeader, usize)> {
-    (number(), number(), vec(packed_file(), 1..20)).prop_map(|(transfer, unit, files)| {
+    (number(), number(), vec(packed_file(), 1..20)).prop_map(|(transfer, unit, mut files)| {
+        files.sort_by_key(|file| file.entry);
+        files.dedup_by_key(|file| file.entry);
         let content = files.iter().map(|file| file.size as usize).sum();
         (PackHeader { transfer, unit, files }, content)
     })

@@ -1,0 +1,8 @@
+//! `cargo +nightly fuzz run control`; what is checked stands in `bodies.rs`.
+
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::control(bytes));

@@ -1,0 +1,8 @@
+//! `cargo +nightly fuzz run frame`; what is checked stands in `bodies.rs`.
+
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::frame(bytes));
