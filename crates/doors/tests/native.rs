@@ -1,0 +1,263 @@
+//! The native door as a client meets it: a session opens, a tree goes up and comes back, on either transport.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sft_auth::{ClientKeys, Grant, KeySearch, ServerKey};
+use sft_base::EntryPath;
+use sft_doors::{ServeOptions, Server, StopReport};
+use sft_engine::{
+    EventSink, Link, ReceiveJob, Role, SendJob, SendSource, SessionEvent, Summary, View, receive, send,
+};
+use sft_lane::{Choice, ConnectOptions, Connection, Dialer, Parts, Pin, Transport, into_data};
+use sft_store::FsStore;
+use sft_wire::message::{
+    Attach, Body, Durability, Hello, Op, Place, Proof, PublishMode, Pull, PullSource, Push, Request, Welcome,
+    Window,
+};
+use sft_wire::{Code, ControlMessage, attach_mac};
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+struct Served {
+    home: TempDir,
+    address: SocketAddr,
+    key: ServerKey,
+    keys: ClientKeys,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<StopReport>,
+}
+
+async fn serve() -> Served {
+    let home = tempfile::tempdir().unwrap();
+    let key_file = home.path().join("id");
+    let public = ClientKeys::generate(&key_file, "tester", None).unwrap();
+    drop(public);
+    fs::copy(key_file.with_extension("pub"), home.path().join("authorized_keys")).unwrap();
+    fs::create_dir(home.path().join("served")).unwrap();
+    let options = ServeOptions {
+        root: home.path().join("served"),
+        addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+        port: 0,
+        state: home.path().join("state"),
+        authorized_keys: home.path().join("authorized_keys"),
+        read_only: false,
+    };
+    let server = Server::bind(options).await.unwrap();
+    let (address, key) = (server.addresses()[0], server.key());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(server.run(async { drop(stopped.await) }));
+    let search = KeySearch { identity: Some(key_file), agent: None, files: Vec::new() };
+    let keys = ClientKeys::find(&search).unwrap();
+    Served { home, address, key, keys, stop, running }
+}
+
+struct Session {
+    link: Link,
+    replies: mpsc::Receiver<SessionEvent>,
+}
+
+async fn connect(served: &Served, choice: Choice) -> Session {
+    let dialer = Dialer::new();
+    let options = ConnectOptions { choice, ..ConnectOptions::default() };
+    let pin = Pin::Any;
+    let raced = dialer.connect(&[served.address], "localhost", pin.clone(), &options).await.unwrap();
+    let (mut parts, welcome) = open(raced.first, served).await;
+    let data = parts.data.take();
+    let (link, replies) = Link::start(parts.reader, parts.writer, parts.handle, Role::Client);
+    match data {
+        Some((sender, receiver)) => link.add_lane(Transport::Quic, sender, receiver),
+        None => {
+            for _ in 0..2 {
+                let lane =
+                    dialer.dial_data(served.address, "localhost", pin.clone(), &options).await.unwrap();
+                let mac = attach_mac(&welcome.attach_secret, &lane.exporter());
+                let mut parts = lane.split();
+                write(&mut parts, Attach { session: welcome.session, mac }.into()).await;
+                assert!(matches!(read(&mut parts).await, ControlMessage::Attached(_)));
+                let (sender, receiver) = into_data(parts.reader, parts.writer).unwrap();
+                link.add_lane(Transport::Tcp, sender, receiver);
+            }
+        }
+    }
+    Session { link, replies }
+}
+
+async fn open(connection: Connection, served: &Served) -> (Parts, Welcome) {
+    let exporter = connection.exporter();
+    assert_eq!(connection.peer_key(), Some(served.key.0));
+    let mut parts = connection.split();
+    write(&mut parts, Hello { versions: vec![1], agent: "test".into() }.into()).await;
+    write(&mut parts, proof(served, &exporter).into()).await;
+    match read(&mut parts).await {
+        ControlMessage::Welcome(welcome) => (parts, welcome),
+        other => panic!("{other:?} is no welcome"),
+    }
+}
+
+fn proof(served: &Served, exporter: &[u8; 32]) -> Proof {
+    let key = &served.keys.keys()[0];
+    let proof = sft_auth::prove(key, "", exporter, &served.key, None, &mut |_| None).unwrap();
+    let sft_auth::Proof { user, public_key, signature, .. } = proof;
+    Proof { user, public_key, signature, invitation: None }
+}
+
+async fn write(parts: &mut Parts, message: ControlMessage) {
+    parts.writer.write_frame(message.frame_type(), &message.encode()).await.unwrap();
+}
+
+async fn read(parts: &mut Parts) -> ControlMessage {
+    let frame = parts.reader.read_frame(1 << 18).await.unwrap().expect("there is a frame");
+    ControlMessage::decode(frame.ty, &frame.payload).unwrap().expect("it is no extension")
+}
+
+async fn reply(session: &mut Session) -> Body {
+    match session.replies.recv().await.unwrap() {
+        SessionEvent::Reply(reply) => reply.body,
+        other @ SessionEvent::Request(..) => panic!("{other:?} is no reply"),
+    }
+}
+
+fn view(root: &Path) -> View {
+    View::new(Arc::new(FsStore::open(root).unwrap()), Arc::new(Grant::owner_local()))
+}
+
+fn path(text: &str) -> EntryPath {
+    EntryPath::from_typed(text.as_bytes()).unwrap()
+}
+
+async fn push(session: &mut Session, root: &Path, name: &str) -> Summary {
+    let port = session.link.transfer(1);
+    let op = Push {
+        path: EntryPath::root(),
+        place: Place::Auto,
+        publish: PublishMode::Replace,
+        durability: Durability::Commit,
+        checksum: false,
+    };
+    session.link.send(Request { id: 1, op: Op::Push(op) }).await;
+    let (accepted, window) = oneshot::channel();
+    let sources = vec![SendSource { view: view(root), path: path(name), landing: path(name) }];
+    let job = SendJob { sources, checksum: false, window: Err(window) };
+    let sending = tokio::spawn(send(port, job, EventSink::new().0));
+    match reply(session).await {
+        Body::Accepted { window, .. } => accepted.send(Ok(window)).unwrap(),
+        other => panic!("{other:?} is no acceptance"),
+    }
+    tokio::time::timeout(Duration::from_secs(60), sending).await.unwrap().unwrap().unwrap()
+}
+
+async fn pull(session: &mut Session, name: &str, root: &Path) -> Summary {
+    let port = session.link.transfer(2);
+    let (ready, is_ready) = oneshot::channel();
+    let job = ReceiveJob {
+        view: view(root),
+        path: EntryPath::root(),
+        place: Place::Into,
+        publish: PublishMode::Replace,
+        durability: Durability::Commit,
+        keep_set_id: true,
+    };
+    let receiving = tokio::spawn(receive(port, job, ready, EventSink::new().0));
+    let window: Window = is_ready.await.unwrap().window;
+    let sources = vec![PullSource { path: path(name), contents: false }];
+    session.link.send(Request { id: 2, op: Op::Pull(Pull { sources, checksum: false, window }) }).await;
+    assert!(matches!(reply(session).await, Body::Accepted { .. }));
+    tokio::time::timeout(Duration::from_secs(60), receiving).await.unwrap().unwrap().unwrap()
+}
+
+/// A tree with something of everything; the number of its entries, ends of directories not counted.
+fn plant(root: &Path) -> u64 {
+    let tree = root.join("tree");
+    fs::create_dir_all(tree.join("sub/deeper")).unwrap();
+    fs::create_dir(tree.join("empty")).unwrap();
+    for i in 0..700 {
+        fs::write(tree.join(format!("sub/f{i}")), vec![i as u8; i * 7]).unwrap();
+    }
+    for (name, size) in [("mib", 1 << 20), ("more", (1 << 20) + 1), ("large", 9_999_999), ("none", 0)] {
+        let content: Vec<u8> = (0..size).map(|i: usize| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect();
+        fs::write(tree.join("sub/deeper").join(name), content).unwrap();
+    }
+    std::os::unix::fs::symlink("../nowhere", tree.join("link")).unwrap();
+    4 + 700 + 4 + 1
+}
+
+fn assert_same(a: &Path, b: &Path) {
+    let diff =
+        std::process::Command::new("diff").args(["-r", "--no-dereference"]).arg(a).arg(b).output().unwrap();
+    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
+}
+
+async fn there_and_back(choice: Choice) {
+    let served = serve().await;
+    let local = served.home.path().join("local");
+    let entries = plant(&local);
+    let dirs = 4;
+    let mut session = connect(&served, choice).await;
+    let up = push(&mut session, &local, "tree").await;
+    assert_eq!((up.committed, up.unchanged, up.failed), (entries + dirs, 0, 0), "{:?}", up.failures);
+    assert_same(&local.join("tree"), &served.home.path().join("served/tree"));
+    let again = push(&mut session, &local, "tree").await;
+    assert_eq!(
+        (again.committed, again.unchanged),
+        (dirs, entries),
+        "only attributes of directories are set again"
+    );
+    let back = served.home.path().join("back");
+    fs::create_dir(&back).unwrap();
+    let down = pull(&mut session, "tree", &back).await;
+    assert_eq!((down.committed, down.failed), (entries + dirs, 0), "{:?}", down.failures);
+    assert_same(&local.join("tree"), &back.join("tree"));
+    assert!(!back.join(".sft").exists(), "nothing of the transfer is left behind");
+    session.link.close(None).await;
+    served.stop.send(()).unwrap();
+    let report = tokio::time::timeout(Duration::from_secs(20), served.running).await.unwrap().unwrap();
+    assert_eq!(report.transfers, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_goes_up_and_comes_back_over_tcp() {
+    there_and_back(Choice::Tcp).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_goes_up_and_comes_back_over_quic() {
+    there_and_back(Choice::Quic).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_of_another_connection_is_worth_nothing() {
+    let served = serve().await;
+    let options = ConnectOptions { choice: Choice::Tcp, ..ConnectOptions::default() };
+    let dial = || async {
+        Dialer::new().connect(&[served.address], "localhost", Pin::Any, &options).await.unwrap().first
+    };
+    let (first, second) = (dial().await, dial().await);
+    let stolen = proof(&served, &first.exporter());
+    let mut parts = second.split();
+    write(&mut parts, Hello { versions: vec![1], agent: "thief".into() }.into()).await;
+    write(&mut parts, stolen.into()).await;
+    match read(&mut parts).await {
+        ControlMessage::Denied(denied) => assert_eq!(denied.error.code, Code::UNAUTHENTICATED),
+        other => panic!("{other:?} answers a stolen proof"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_attaches_without_the_secret() {
+    let served = serve().await;
+    let session = connect(&served, Choice::Quic).await;
+    let options = ConnectOptions { choice: Choice::Tcp, ..ConnectOptions::default() };
+    let lane = Dialer::new().dial_data(served.address, "localhost", Pin::Any, &options).await.unwrap();
+    let mut parts = lane.split();
+    write(&mut parts, Attach { session: [0; 16], mac: [0; 32] }.into()).await;
+    match read(&mut parts).await {
+        ControlMessage::Close(close) => assert_eq!(close.error.unwrap().code, Code::NO_SESSION),
+        other => panic!("{other:?} answers an intruder"),
+    }
+    session.link.close(None).await;
+}
