@@ -1,0 +1,106 @@
+//! Promise: whichever transport works carries on, without a wait that anyone notices, and both when both work.
+
+mod support;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use sft_lane::{AttemptError, Choice, ConnectOptions, Dialer, Pin, Transport, connect};
+use support::*;
+
+#[tokio::test]
+async fn quic_wins_and_tcp_comes_along() {
+    let server = Server::start().await;
+    let options = ConnectOptions::default();
+    let raced = connect(&[server.address], "localhost", Pin::Any, &options).await.unwrap();
+    assert_eq!(raced.first.transport(), Transport::Quic);
+    let later = within(raced.later.unwrap().wait()).await.unwrap();
+    assert_eq!((later.transport(), later.peer_key()), (Transport::Tcp, Some(server.key)));
+    let mut near = [raced.first.split(), later.split()];
+    for parts in &mut near {
+        let said = parts.handle.transport().to_string();
+        parts.writer.write_frame(TEXT, said.as_bytes()).await.unwrap();
+    }
+    for _ in &near {
+        let mut far = server.accept().await.0.split();
+        let transport = far.handle.transport().to_string();
+        assert_eq!(&text(&mut far).await[..], transport.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn dropped_udp_is_not_waited_for() {
+    let server = Server::start_with(|options| options.only = Some(Transport::Tcp)).await;
+    // Takes every packet and answers none, as a firewall that drops.
+    let _silent = UdpSocket::bind(server.address).unwrap();
+    let begun = Instant::now();
+    let raced =
+        connect(&[server.address], "localhost", Pin::Key(server.key), &ConnectOptions::default()).await;
+    let raced = raced.unwrap();
+    assert_eq!(raced.first.transport(), Transport::Tcp);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(250), "QUIC had no head start");
+    let mut later = raced.later.unwrap();
+    let unfinished = tokio::time::timeout(Duration::from_millis(100), later.wait()).await;
+    assert!(unfinished.is_err(), "QUIC is still tried");
+
+    let options = ConnectOptions { udp_was_blocked: true, ..ConnectOptions::default() };
+    let begun = Instant::now();
+    let raced = connect(&[server.address], "localhost", Pin::Key(server.key), &options).await.unwrap();
+    assert_eq!(raced.first.transport(), Transport::Tcp);
+    assert!(begun.elapsed() < Duration::from_millis(250), "TCP waited: {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn closed_tcp_does_not_matter() {
+    let server = Server::start_with(|options| options.only = Some(Transport::Quic)).await;
+    for udp_was_blocked in [false, true] {
+        let options = ConnectOptions { udp_was_blocked, ..ConnectOptions::default() };
+        let raced =
+            within(connect(&[server.address], "localhost", Pin::Key(server.key), &options)).await.unwrap();
+        assert_eq!(raced.first.transport(), Transport::Quic);
+        let refused = within(raced.later.unwrap().wait()).await.unwrap_err();
+        assert_eq!(refused.attempts[0].transport, Transport::Tcp);
+        assert!(matches!(refused.attempts[0].cause, AttemptError::Io(_)), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_choice_is_kept() {
+    let server = Server::start().await;
+    for (choice, transport) in [(Choice::Quic, Transport::Quic), (Choice::Tcp, Transport::Tcp)] {
+        let options = ConnectOptions { choice, ..ConnectOptions::default() };
+        let raced = connect(&[server.address], "localhost", Pin::Any, &options).await.unwrap();
+        assert_eq!(raced.first.transport(), transport);
+        assert!(raced.later.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_dead_address_gives_way_to_a_live_one() {
+    let server = Server::start().await;
+    let dead = nobody_there();
+    let begun = Instant::now();
+    let raced =
+        connect(&[dead, server.address], "localhost", Pin::Key(server.key), &ConnectOptions::default()).await;
+    assert_eq!(raced.unwrap().first.remote_address(), server.address);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn all_that_failed_is_listed() {
+    let dead = nobody_there();
+    let options = ConnectOptions { attempt_max: Duration::from_millis(600), ..ConnectOptions::default() };
+    let refused = within(Dialer::new().connect(&[dead], "localhost", Pin::Any, &options)).await.unwrap_err();
+    let said = refused.to_string();
+    assert!(said.contains(&format!("TCP {dead}: Connection refused")), "{said}");
+    assert!(said.contains(&format!("UDP {dead}: no answer within 600 ms")), "{said}");
+    let nowhere = connect(&[], "localhost", Pin::Any, &options).await.unwrap_err();
+    assert_eq!(nowhere.to_string(), "there is no address to connect to");
+}
+
+/// An address at which both sockets were free a moment ago.
+fn nobody_there() -> SocketAddr {
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    tcp.local_addr().unwrap()
+}
