@@ -81,6 +81,16 @@ impl<F> Claim<F> {
         use_it(held.as_ref().ok_or(StoreError::Superseded)?)
     }
 
+    /// Exchanges what is open for something else, alone.
+    pub(crate) fn exchange(
+        &self,
+        exchange: impl FnOnce(&F) -> Result<F, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Some(exchange(held.as_ref().ok_or(StoreError::Superseded)?)?);
+        Ok(())
+    }
+
     /// Uses what is open alone, and closes it when that succeeds.
     pub(crate) fn use_up<R>(
         &self,
@@ -158,7 +168,10 @@ mod tests {
         assert!(claims.locked().is_empty());
         let claim = claims.claim(KEY, |taken| Ok(taken.map_or(1, |_| 2))).unwrap();
         assert!(claim.use_up(|_| Err::<(), _>(StoreError::Busy)).is_err());
-        assert_eq!(claim.use_up(|&n| Ok(n)).unwrap(), 1);
+        assert!(claim.exchange(|_| Err(StoreError::Busy)).is_err());
+        claim.exchange(|&n| Ok(n + 1)).unwrap();
+        assert_eq!(claim.use_up(|&n| Ok(n)).unwrap(), 2);
+        assert!(matches!(claim.exchange(|&n| Ok(n)), Err(StoreError::Superseded)));
         assert!(matches!(claim.using(|_| Ok(())), Err(StoreError::Superseded)));
         drop(claim);
         assert!(claims.locked().is_empty());

@@ -12,12 +12,12 @@ use sft_base::{ByteRanges, Node};
 
 use super::beneath::FileId;
 use super::errors;
-use super::reading::read_full;
+use super::reading::{read_full, to_stat};
 use super::stage_dir::{NEW_FILE, Opened, PRIVATE_FILE, StageDir, open_or_create, write_full};
 use crate::claims::Claim;
 use crate::content::{self, ReadAt};
 use crate::journal::{self, HeldNodes};
-use crate::{Stage, StageKey, Staged, StoreError};
+use crate::{Stage, StageKey, Staged, StoreError, Version};
 
 /// What is open of a stage. The lock on the journal keeps other processes away until it is closed.
 #[derive(Debug)]
@@ -38,10 +38,27 @@ pub(super) struct Files {
     missing: AtomicU64,
 }
 
-/// A claimed stage, open for writing.
+/// A stage that is written, or complete. A complete one keeps no file open, so that any number can wait for a flush.
+#[derive(Debug)]
+pub(super) enum Large {
+    Open(Files),
+    Complete(Complete),
+}
+
+/// A stage whose files were closed.
+#[derive(Debug)]
+pub(super) struct Complete {
+    dir: Arc<Opened>,
+    _stages: Arc<StageDir>,
+    key: StageKey,
+    /// Of the part as it was closed.
+    version: Version,
+}
+
+/// A claimed stage.
 #[derive(Debug)]
 pub(super) struct LargeStage {
-    pub(super) claim: Claim<Files>,
+    pub(super) claim: Claim<Large>,
     pub(super) size: u64,
 }
 
@@ -96,35 +113,20 @@ impl Files {
         Ok(files)
     }
 
-    /// The part as it will be published.
-    pub(super) fn part(&self) -> &OwnedFd {
-        &self.part
-    }
-
-    /// Where the part lies.
-    pub(super) fn dir(&self) -> &Opened {
-        &self.dir
-    }
-
-    /// The part's name there.
-    pub(super) fn part_name(&self) -> String {
-        part_name(&self.key)
-    }
-
-    /// Removes the journal of a part that was published or is thrown away.
-    pub(super) fn forget_journal(&self) {
-        let _ = rustix::fs::unlinkat(self.dir.stage(), journal_name(&self.key), AtFlags::empty());
-    }
-
     /// Whether it is the stage of a file of this size, and still has its files: another process may have removed them.
     pub(super) fn is_usable(&self, size: u64) -> bool {
         let id = FileId::at(self.dir.stage(), part_name(&self.key).as_bytes());
         size == self.size && id.is_ok() && id == FileId::of(&self.part)
     }
 
+    fn complete(&self) -> Result<Complete, StoreError> {
+        let stat = rustix::fs::fstat(&self.part).map_err(|errno| self.error("completing a stage", errno))?;
+        let version = to_stat(&stat).version;
+        Ok(Complete { dir: self.dir.clone(), _stages: self._stages.clone(), key: self.key, version })
+    }
+
     fn discard(&self) {
-        let _ = rustix::fs::unlinkat(self.dir.stage(), part_name(&self.key), AtFlags::empty());
-        self.forget_journal();
+        discard(&self.dir, &self.key);
     }
 
     /// What the journal proves of a part that has its full length.
@@ -261,28 +263,66 @@ impl Files {
     }
 }
 
+impl Complete {
+    /// Locks the stage again and does something with its part, which is at the name given; removes the journal then.
+    ///
+    /// Another process may have had it meanwhile: then what was verified is not what is there.
+    pub(super) fn publish<R>(
+        &self,
+        publish: impl FnOnce(&Opened, &str) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        let _locked = lock_journal(&self.dir, &self.key).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => StoreError::Busy,
+            Errno::NOENT => StoreError::Superseded,
+            _ => errors::own("publishing a stage", errno),
+        })?;
+        let name = part_name(&self.key);
+        let stat = rustix::fs::statat(self.dir.stage(), name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        if !stat.is_ok_and(|stat| to_stat(&stat).version == self.version) {
+            return Err(StoreError::Superseded);
+        }
+        let published = publish(&self.dir, &name)?;
+        let _ = rustix::fs::unlinkat(self.dir.stage(), journal_name(&self.key), AtFlags::empty());
+        Ok(published)
+    }
+}
+
+impl LargeStage {
+    fn using<R>(&self, use_it: impl FnOnce(&Files) -> Result<R, StoreError>) -> Result<R, StoreError> {
+        self.claim.using(|large| match large {
+            Large::Open(files) => use_it(files),
+            Large::Complete(_) => Err(StoreError::Superseded),
+        })
+    }
+}
+
 impl Stage for LargeStage {
     fn held(&self) -> Vec<Node> {
-        self.claim.using(|files| Ok(lock(&files.progress).nodes.nodes())).unwrap_or_default()
+        self.using(|files| Ok(lock(&files.progress).nodes.nodes())).unwrap_or_default()
     }
 
     fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), StoreError> {
-        self.claim.using(|files| files.write_at(offset, content))
+        self.using(|files| files.write_at(offset, content))
     }
 
     fn record(&self, node: &Node) -> Result<(), StoreError> {
-        self.claim.using(|files| files.record(node))
+        self.using(|files| files.record(node))
     }
 
     fn finish(self: Box<Self>) -> Result<Staged, StoreError> {
-        self.claim.using(|_| Ok(()))?;
+        self.claim.exchange(|large| match large {
+            Large::Open(files) => Ok(Large::Complete(files.complete()?)),
+            Large::Complete(_) => Err(StoreError::Superseded),
+        })?;
         Ok(Staged::new(self.size, *self))
     }
 
     fn discard(self: Box<Self>) {
         // A newer claimant keeps what it took over.
-        let _ = self.claim.use_up(|files| {
-            files.discard();
+        let _ = self.claim.use_up(|large| {
+            if let Large::Open(files) = large {
+                files.discard();
+            }
             Ok(())
         });
     }
@@ -317,6 +357,12 @@ pub(super) fn part_name(key: &StageKey) -> String {
 /// The name of the journal of a stage.
 pub(super) fn journal_name(key: &StageKey) -> String {
     format!("{key}{JOURNAL_SUFFIX}")
+}
+
+/// Removes a stage that is locked: the journal last, because it is the lock.
+fn discard(dir: &Opened, key: &StageKey) {
+    let _ = rustix::fs::unlinkat(dir.stage(), part_name(key), AtFlags::empty());
+    let _ = rustix::fs::unlinkat(dir.stage(), journal_name(key), AtFlags::empty());
 }
 
 fn busy(error: StoreError) -> StoreError {

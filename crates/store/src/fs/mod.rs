@@ -25,7 +25,7 @@ use sft_base::{EntryPath, Verified};
 
 use self::beneath::{Beneath, Place};
 use self::flush::Flusher;
-use self::large::{Files, LargeStage};
+use self::large::{Files, Large, LargeStage};
 use self::publish::Hidden;
 use self::small::Temporary;
 use self::stage_dir::StageDir;
@@ -42,7 +42,7 @@ use crate::{
 pub struct FsStore {
     beneath: Arc<Beneath>,
     stages: Arc<StageDir>,
-    claims: Arc<Claims<Files>>,
+    claims: Arc<Claims<Large>>,
     flusher: Flusher,
 }
 
@@ -84,13 +84,16 @@ impl FsStore {
         attributes: &Attributes,
     ) -> Result<Vec<Unapplied>, StoreError> {
         let place = self.beneath.to_write(to)?;
-        stage.claim.use_up(|files| {
-            let unapplied = attributes::set_on_file(files.part(), attributes);
-            let from = Hidden { dir: files.dir().stage(), name: &files.part_name() };
-            publish::name_it(&from, &place, to, how)?;
-            files.forget_journal();
-            self.flusher.touched(&place.dir);
-            Ok(unapplied)
+        stage.claim.use_up(|large| {
+            let Large::Complete(complete) = large else {
+                return Err(StoreError::Corrupt { what: "it was not finished" });
+            };
+            complete.publish(|dir, name| {
+                let unapplied = attributes::set_on_own(dir.stage(), name, attributes);
+                publish::name_it(&Hidden { dir: dir.stage(), name }, &place, to, how)?;
+                self.flusher.touched(&place.dir);
+                Ok(unapplied)
+            })
         })
     }
 
@@ -186,11 +189,11 @@ impl Store for FsStore {
 
     fn stage_sparse(&self, key: &StageKey, size: u64, occupied: u64) -> Result<Box<dyn Stage>, StoreError> {
         let claim = self.claims.claim(*key, |taken| match taken {
-            Some(files) if files.is_usable(size) => Ok(files),
+            Some(Large::Open(files)) if files.is_usable(size) => Ok(Large::Open(files)),
             taken => {
                 // Its lock would keep the stage from being opened again.
                 drop(taken);
-                Files::open(&self.stages, *key, size, occupied)
+                Files::open(&self.stages, *key, size, occupied).map(Large::Open)
             }
         })?;
         Ok(Box::new(LargeStage { claim, size }))

@@ -162,9 +162,8 @@ impl Store for MemStore {
         let number = state.now.find(path)?;
         let names =
             state.now.names(number).ok_or_else(|| StoreError::NotADirectory { path: path.clone() })?;
-        let listable = |name: &Name| !reserved::is_hidden(name.as_bytes(), number == ROOT);
-        let names: Vec<_> =
-            names.iter().filter(|(name, _)| listable(name)).map(|(name, &n)| (name.clone(), n)).collect();
+        let listable = |name: &[u8]| reserved::listable(name, number == ROOT);
+        let names: Vec<_> = names.iter().filter_map(|(name, &n)| Some((listable(name)?, n))).collect();
         Ok(Box::new(MemListing { shared: self.shared.clone(), rest: names.into_iter() }))
     }
 

@@ -27,9 +27,12 @@ pub(super) struct Entry {
     changes: i64,
 }
 
+/// The entries of a directory. Their names are bytes here, to be looked up without making a [`Name`] of each.
+pub(super) type Names = BTreeMap<Box<[u8]>, u64>;
+
 #[derive(Clone, Debug)]
 pub(super) enum Body {
-    Dir(BTreeMap<Name, u64>),
+    Dir(Names),
     File(Content),
     Link(Arc<[u8]>),
     Special,
@@ -89,7 +92,7 @@ impl World {
 
     /// The number of the entry at a place, if there is one.
     pub(super) fn at(&self, place: &Place) -> Option<u64> {
-        self.names(place.dir)?.get(&place.name).copied()
+        self.names(place.dir)?.get(place.name.as_bytes()).copied()
     }
 
     pub(super) fn entry(&self, number: u64) -> Option<&Entry> {
@@ -97,7 +100,7 @@ impl World {
     }
 
     /// The names in a directory; nothing if it is none.
-    pub(super) fn names(&self, number: u64) -> Option<&BTreeMap<Name, u64>> {
+    pub(super) fn names(&self, number: u64) -> Option<&Names> {
         match &self.entry(number)?.body {
             Body::Dir(names) => Some(names),
             _ => None,
@@ -120,12 +123,12 @@ impl World {
 
     /// Gives a name to an entry; the number of what had it before.
     pub(super) fn link(&mut self, place: &Place, number: u64) -> Option<u64> {
-        self.change_names(place.dir, |names| names.insert(place.name.clone(), number))
+        self.change_names(place.dir, |names| names.insert(place.name.as_bytes().into(), number))
     }
 
     /// Takes a name away.
     pub(super) fn unlink(&mut self, place: &Place) -> Option<u64> {
-        self.change_names(place.dir, |names| names.remove(&place.name))
+        self.change_names(place.dir, |names| names.remove(place.name.as_bytes()))
     }
 
     /// Removes an entry that has lost its name, with all below it; how many they were.
@@ -215,7 +218,7 @@ impl World {
                 }
                 _ => {}
             }
-            let next = Name::new(name).ok().and_then(|name| self.names(dir)?.get(&name).copied());
+            let next = self.names(dir).and_then(|names| names.get(name).copied());
             let next = next.ok_or_else(|| StoreError::NotFound { path: fail() })?;
             match self.entry(next).map(|entry| &entry.body) {
                 Some(Body::Dir(_)) => way.push(next),
@@ -235,7 +238,7 @@ impl World {
         Ok(way.last().copied().unwrap_or(ROOT))
     }
 
-    fn change_names<R>(&mut self, dir: u64, change: impl FnOnce(&mut BTreeMap<Name, u64>) -> R) -> R
+    fn change_names<R>(&mut self, dir: u64, change: impl FnOnce(&mut Names) -> R) -> R
     where
         R: Default,
     {

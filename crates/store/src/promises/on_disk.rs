@@ -5,8 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sft_base::Kind;
 use sft_base::limits::PIECE_BYTES;
-use sft_base::{Kind, Name};
 
 use super::*;
 use crate::FsStore;
@@ -121,10 +121,59 @@ fn a_stage_is_busy_while_another_process_has_it() {
     let stage = other.stage(&key, content.len() as u64).unwrap();
     assert_eq!(stage.held(), [piece(&content, 1)]);
     assert!(bench.store().stage(&key, 10).is_err_and(|e| matches!(e, StoreError::Busy)));
+    write_pieces(&*stage, &content, [0]);
     let staged = stage.finish().unwrap();
-    assert!(bench.store().stage(&key, 10).is_err_and(|e| matches!(e, StoreError::Busy)));
-    drop(staged);
-    bench.store().stage(&key, 10).unwrap();
+    let late = |staged| {
+        other.publish(staged, verified(&content), &path("a"), Publish::Replace, &Attributes::default())
+    };
+    let stage = bench.store().stage(&key, content.len() as u64).unwrap();
+    assert!(matches!(late(staged), Err(StoreError::Busy)));
+    publish_stage(bench.store(), stage, &content, "a");
+}
+
+#[test]
+fn what_another_process_did_to_a_complete_stage_is_seen() {
+    let bench = Directory::new();
+    let other = FsStore::open(bench.dir.path()).unwrap();
+    let key = StageKey([1; 32]);
+    let content = pattern(PIECE_BYTES + 5);
+    let complete = || {
+        let stage = bench.store().stage(&key, content.len() as u64).unwrap();
+        write_pieces(&*stage, &content, 0..2);
+        stage.finish().unwrap()
+    };
+    let publish = |staged| {
+        let none = Attributes::default();
+        bench.store().publish(staged, verified(&content), &path("a"), Publish::Replace, &none)
+    };
+    let staged = complete();
+    other.stage(&key, content.len() as u64).unwrap().write_at(5, b"other").unwrap();
+    assert!(matches!(publish(staged), Err(StoreError::Superseded)));
+    let staged = complete();
+    other.stage(&key, 3).unwrap().discard();
+    assert!(matches!(publish(staged), Err(StoreError::Superseded)));
+    assert!(!exists(bench.store(), "a"));
+    let staged = complete();
+    drop(other.stage(&key, content.len() as u64).unwrap());
+    publish(staged).unwrap();
+    assert!(read(bench.store(), "a") == content);
+}
+
+#[test]
+fn any_number_of_complete_stages_can_wait() {
+    let bench = Directory::new();
+    let open_files = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open_files();
+    let staged: Vec<_> =
+        (0..200).map(|i| bench.store().stage(&StageKey([i; 32]), 5).unwrap().finish().unwrap()).collect();
+    // Other tests of this process open files meanwhile.
+    assert!(open_files() < before + 150);
+    for (i, staged) in staged.into_iter().enumerate() {
+        let to = path(&i.to_string());
+        let none = Attributes::default();
+        bench.store().publish(staged, verified(&[0; 5]), &to, Publish::CreateOnly, &none).unwrap();
+    }
+    assert_eq!(names(bench.store(), "").len(), 200);
 }
 
 #[test]
@@ -224,7 +273,6 @@ fn what_others_made_of_the_own_directory_is_refused() {
 #[test]
 fn trees_as_deep_as_a_path_can_be_are_removed() {
     let bench = Directory::new();
-    let name = Name::new(b"d").unwrap();
     let mut dir: rustix::fd::OwnedFd = fs::File::open(bench.dir.path()).unwrap().into();
     for _ in 0..8190 {
         rustix::fs::mkdirat(&dir, "d", rustix::fs::Mode::RWXU).unwrap();
@@ -232,7 +280,7 @@ fn trees_as_deep_as_a_path_can_be_are_removed() {
         dir = rustix::fs::openat(&dir, "d", flags, rustix::fs::Mode::empty()).unwrap();
     }
     rustix::fs::symlinkat("/", &dir, "root").unwrap();
-    let lowest = (0..8190).try_fold(EntryPath::root(), |at, _| at.join(&name)).unwrap();
+    let lowest = EntryPath::from_names(vec![&b"d"[..]; 8190]).unwrap();
     assert_eq!(bench.store().stat(&lowest).unwrap().meta.kind, Kind::Dir);
     assert_eq!(bench.store().list(&lowest).unwrap().next_batch(5).unwrap().len(), 1);
     assert_eq!(bench.store().remove_tree(&path("d")).unwrap(), 8191);
