@@ -76,12 +76,14 @@ impl Node {
         self.offset..size.min(self.offset.saturating_add(1 << self.log2))
     }
 
-    /// Whether it can be a node of a file of `size` bytes: aligned, inside, not the root, of one piece at least.
+    /// Whether it can be a node of a file of `size` bytes: aligned, inside, not the root, of one piece at least; and with
+    /// the least `log2` where the end of the file cuts it short.
     pub fn fits(&self, size: u64) -> bool {
         (PIECE_LOG2..63).contains(&self.log2)
             && self.offset < size
             && self.offset.is_multiple_of(1 << self.log2)
             && !(self.offset == 0 && 1 << self.log2 >= size)
+            && (self.log2 == PIECE_LOG2 || size - self.offset > 1 << (self.log2 - 1))
     }
 }
 
@@ -283,6 +285,16 @@ mod tests {
             tree.insert(node);
         }
         assert_eq!(tree.root(), Some(Digest::of(&content)));
+    }
+
+    #[test]
+    fn a_node_has_one_size() {
+        let fits = |size, offset, log2| Node { offset, log2, cv: [0; 32] }.fits(size);
+        let size = 5 * PIECE_BYTES + 1023;
+        assert!(fits(size, 0, 22) && fits(size, 4 * PIECE_BYTES, 21) && fits(size, 5 * PIECE_BYTES, 20));
+        assert!(!fits(size, 4 * PIECE_BYTES, 22), "21 covers what is there");
+        assert!(!fits(size, 0, 23) && !fits(size, 6 * PIECE_BYTES, 20) && !fits(size, PIECE_BYTES, 21));
+        assert!(!fits(size, 0, 19) && !fits(size, 0, 63));
     }
 
     #[test]

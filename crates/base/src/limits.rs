@@ -110,29 +110,6 @@ pub const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
 /// One message of an ssh-agent (as OpenSSH's `AGENT_MAX_LEN`).
 pub const AGENT_MESSAGE_BYTES_MAX: usize = 256 << 10;
 
-/// The limits a peer may ask for, by the names of the specification.
-pub const ALL: &[(&str, u64)] = &[
-    ("piece-bytes", PIECE_BYTES),
-    ("pack-files-max", PACK_FILES_MAX as u64),
-    ("control-frame-bytes-max", CONTROL_FRAME_BYTES_MAX as u64),
-    ("data-frame-bytes-max", DATA_FRAME_BYTES_MAX as u64),
-    ("name-bytes-max", NAME_BYTES_MAX as u64),
-    ("path-bytes-max", PATH_BYTES_MAX as u64),
-    ("path-depth-max", PATH_DEPTH_MAX as u64),
-    ("link-bytes-max", LINK_BYTES_MAX as u64),
-    ("read-bytes-max", READ_BYTES_MAX as u64),
-    ("file-bytes-max", FILE_BYTES_MAX),
-    ("page-entries-max", PAGE_ENTRIES_MAX as u64),
-    ("early-entries", EARLY_ENTRIES),
-    ("window-entries-max", WINDOW_ENTRIES_MAX),
-    ("window-bytes-max", WINDOW_BYTES_MAX),
-    ("requests-open-max", REQUESTS_OPEN_MAX as u64),
-    ("transfers-open-max", TRANSFERS_OPEN_MAX as u64),
-    ("pull-sources-max", PULL_SOURCES_MAX as u64),
-    ("lanes-max", LANES_MAX as u64),
-    ("stage-expiry-s", STAGE_EXPIRY_S),
-];
-
 macro_rules! named {
     ($($name:ident,)*) => {
         &[$((stringify!($name), $name as u64)),*]
@@ -141,7 +118,7 @@ macro_rules! named {
 
 /// The limits that the specification fixes, by name: the answer to the request `limits`, in the order of the table in
 /// spec/wire.md, "Limits".
-pub const PROTOCOL: &[(&str, u64)] = named![
+pub const ALL: &[(&str, u64)] = named![
     PIECE_BYTES,
     PACK_FILES_MAX,
     SEGMENTS_MAX,
@@ -179,6 +156,7 @@ pub const PROTOCOL: &[(&str, u64)] = named![
     PING_AFTER_MS,
     SILENCE_MAX_MS,
     REDIAL_MS,
+    STAGE_EXPIRY_S,
 ];
 
 /// Power of two of the segment size of a file of `size` bytes: the smallest, from [`PIECE_LOG2`] up, that leaves at

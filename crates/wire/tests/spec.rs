@@ -10,7 +10,7 @@ const TEXT: &str = include_str!("../../../spec/wire.md");
 #[test]
 fn limits_are_those_of_the_code() {
     let code: Vec<Vec<String>> =
-        limits::PROTOCOL.iter().map(|(name, value)| vec![(*name).into(), value.to_string()]).collect();
+        limits::ALL.iter().map(|(name, value)| vec![(*name).into(), value.to_string()]).collect();
     assert_eq!(table("## Limits", 2), code);
 }
 
