@@ -34,7 +34,7 @@ pub(crate) struct LanePlan {
 pub(crate) fn plan(paths: Paths, choice: TransportChoice, lanes: Option<usize>) -> LanePlan {
     let quic = paths.quic && choice != TransportChoice::Tcp;
     let tcp = paths.tcp && choice != TransportChoice::Quic && paths.tcp_lanes_max > 0;
-    let short = paths.rtt < SHORT_PATH;
+    let short = is_short(paths.rtt);
     let usual = if short { SHORT_TCP_LANES } else { LONG_TCP_LANES };
     let wanted = lanes.unwrap_or(usual).min(paths.tcp_lanes_max);
     match (quic, tcp) {
@@ -45,7 +45,11 @@ pub(crate) fn plan(paths: Paths, choice: TransportChoice, lanes: Option<usize>) 
     }
 }
 
-/// Below this round trip a path counts as short: the same machine, the same room.
+/// Whether a path counts as short: the same machine, the same room.
+pub(crate) fn is_short(rtt: Duration) -> bool {
+    rtt < SHORT_PATH
+}
+
 const SHORT_PATH: Duration = Duration::from_millis(5);
 const SHORT_TCP_LANES: usize = 2;
 const LONG_TCP_LANES: usize = 4;

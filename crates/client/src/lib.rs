@@ -1,13 +1,41 @@
-//! The client of sft as a library: what the `sft` command uses and what programs embed.
-#![allow(dead_code)]
+//! The client of sft as a library: what the `sft` command uses, and what programs embed.
+//!
+//! [`Client::connect`] opens a session with a server; its methods list, read and change what the server holds, and
+//! [`Client::push`] and [`Client::pull`] copy whole trees, verified, durable, and resumed when a connection is lost.
+//! Nothing here prints, draws or exits: progress is in [`Counters`] and events, decisions are asked of the caller.
+//! `examples/copy.rs` shows all of it in one page.
+
+mod client;
+pub use client::{Client, Room};
+mod content;
+pub use content::Content;
+mod error;
+pub use error::{ConnectError, LocalError, RequestError, TransferError};
+mod listing;
+pub use listing::Listing;
+mod location;
+pub use location::{Ending, Location, LocationError, RemoteLocation, RemotePath};
+mod options;
+pub use options::{
+    AskPassphrase, AskTrust, ConnectOptions, Passphrase, PullOptions, PushOptions, TransportChoice,
+    TransportChoiceError, UnknownServer,
+};
+mod target;
+pub use target::Target;
 
 mod backoff;
+mod dialling;
 mod landing;
 mod lane_plan;
-mod location;
-mod options;
-mod target;
+mod lanes;
+mod local;
+mod opening;
+mod session;
+mod transfer;
 
-pub use location::{Ending, Location, LocationError, RemoteLocation, RemotePath};
-pub use options::{PullOptions, PushOptions, TransportChoice, TransportChoiceError};
-pub use target::Target;
+pub use sft_auth::{ClientKeys, Fingerprint, InviteLink, KeySearch, Rights, ServerName};
+pub use sft_base::{Digest, EntryPath, Time};
+pub use sft_engine::{Counters, Event, EventSink, Summary};
+pub use sft_lane::Transport;
+pub use sft_wire::message::{Durability, Entry, EntryKind, PublishMode, Stamp, Unapplied};
+pub use sft_wire::{Code, WireError};

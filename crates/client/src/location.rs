@@ -329,7 +329,8 @@ mod tests {
     #[test]
     fn remote_names() {
         use Ending::{Contents, Name, Slash};
-        let cases: [(&str, Option<&str>, &str, Option<u16>, &str, Ending); 18] = [
+        type Case = (&'static str, Option<&'static str>, &'static str, Option<u16>, &'static str, Ending);
+        let cases: [Case; 18] = [
             ("host:", None, "host", None, "", Contents),
             ("host:.", None, "host", None, "", Contents),
             ("host:/", None, "host", None, "", Contents),

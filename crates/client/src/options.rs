@@ -1,9 +1,50 @@
 //! What a caller chooses about a connection and about a transfer; every default is the one that `sft` uses.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use sft_auth::{ClientKeys, Fingerprint, InviteLink, ServerName};
 use sft_wire::message::{Durability, PublishMode};
+
+/// How to connect, and as whom.
+pub struct ConnectOptions {
+    /// The keys to offer, best first.
+    pub keys: ClientKeys,
+    /// The list of servers that are trusted; see [`sft_auth::Trust`].
+    pub trusted: PathBuf,
+    /// Asked about a server that was never met; where there is nobody to ask, such a server is refused.
+    pub on_unknown: Option<AskTrust>,
+    /// Asked for the passphrase of a key; where there is nobody to ask, such a key is passed over.
+    pub on_passphrase: Option<AskPassphrase>,
+    /// An invitation to redeem: its server is trusted without a question, if it has the key that the link names.
+    pub invitation: Option<InviteLink>,
+    /// Transports that may be used.
+    pub transport: TransportChoice,
+    /// TCP connections that carry data, 0 for none where there is QUIC; by default as many as the path needs.
+    pub lanes: Option<usize>,
+    /// Program and version, for the server's log.
+    pub agent: String,
+}
+
+/// Says whether a server that was never met is to be trusted from now on. Called where it may block.
+pub type AskTrust = Arc<dyn Fn(&UnknownServer) -> bool + Send + Sync>;
+
+/// Gives a passphrase for a question; none when nobody knows it. Called where it may block.
+pub type AskPassphrase = Arc<dyn Fn(&str) -> Option<Passphrase> + Send + Sync>;
+
+/// A passphrase, wiped from memory when dropped.
+pub type Passphrase = zeroize::Zeroizing<String>;
+
+/// A server that was never met, and the key it has proved to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownServer {
+    /// Host and port.
+    pub name: ServerName,
+    /// Its key.
+    pub fingerprint: Fingerprint,
+}
 
 /// Which transports a client may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +87,36 @@ pub struct PullOptions {
     pub keep_setid: bool,
 }
 
+impl ConnectOptions {
+    /// The usual ways, with these keys and this list of trusted servers, and nobody to ask.
+    pub fn new(keys: ClientKeys, trusted: PathBuf) -> Self {
+        Self {
+            keys,
+            trusted,
+            on_unknown: None,
+            on_passphrase: None,
+            invitation: None,
+            transport: TransportChoice::default(),
+            lanes: None,
+            agent: concat!("sft/", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+}
+
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { keys, trusted, invitation, transport, lanes, agent, .. } = self;
+        f.debug_struct("ConnectOptions")
+            .field("keys", keys)
+            .field("trusted", trusted)
+            .field("invitation", &invitation.is_some())
+            .field("transport", transport)
+            .field("lanes", lanes)
+            .field("agent", agent)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Default for PushOptions {
     fn default() -> Self {
         Self { publish: PublishMode::Replace, durability: Durability::Commit, checksum: false }
@@ -56,6 +127,16 @@ impl Default for PullOptions {
     fn default() -> Self {
         let PushOptions { publish, durability, checksum } = PushOptions::default();
         Self { publish, durability, checksum, keep_setid: false }
+    }
+}
+
+impl From<TransportChoice> for sft_lane::Choice {
+    fn from(choice: TransportChoice) -> Self {
+        match choice {
+            TransportChoice::Auto => Self::Auto,
+            TransportChoice::Quic => Self::Quic,
+            TransportChoice::Tcp => Self::Tcp,
+        }
     }
 }
 

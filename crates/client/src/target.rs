@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sft_auth::{DEFAULT_PORT, ServerName, ServerNameError};
+
 use crate::location::RemoteLocation;
 
 /// A server, and the name to act as there.
@@ -21,6 +23,11 @@ impl Target {
         let port = location.port.unwrap_or(DEFAULT_PORT);
         Self { user: location.user.clone(), host: location.host.clone(), port }
     }
+
+    /// The name under which the server's key is pinned.
+    pub fn name(&self) -> Result<ServerName, ServerNameError> {
+        ServerName::new(&self.host, self.port)
+    }
 }
 
 /// `host:port`, with brackets around an address of IPv6.
@@ -30,9 +37,6 @@ impl fmt::Display for Target {
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
-
-/// What IANA lists for `sftsrv`.
-const DEFAULT_PORT: u16 = 1303;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,227 @@
+//! From a target to an open session: addresses, the race of transports, the server's key, the client's proof.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sft_auth::{Fingerprint, ServerKey, ServerName, Trust, TrustCheck};
+use sft_engine::{Link, Role};
+use sft_lane::{Connection, Dialer, Later, Pin};
+
+use crate::error::ConnectError;
+use crate::lanes::{Lanes, Means};
+use crate::opening::{self, Identity, Opened, OpeningError};
+use crate::options::{AskTrust, ConnectOptions, TransportChoice, UnknownServer};
+use crate::session::Session;
+use crate::target::Target;
+
+/// Dials one server, as often as it must be.
+#[derive(Debug)]
+pub(crate) struct Dialling {
+    server: ServerName,
+    host: String,
+    agent: String,
+    transport: TransportChoice,
+    lanes: Option<usize>,
+    identity: Arc<Identity>,
+    trust: Trusting,
+    dialer: Dialer,
+    /// The key that the server proved when it was dialled first. It must have the same every time.
+    key: Mutex<Option<ServerKey>>,
+}
+
+/// How it is decided whether a server is the right one.
+struct Trusting {
+    list: std::path::PathBuf,
+    on_unknown: Option<AskTrust>,
+    invited: Option<Fingerprint>,
+}
+
+/// What is demanded of the server's key before anything is sent to it.
+#[derive(Clone, Copy, Debug)]
+enum Demand {
+    /// It has proved this one already.
+    Key(ServerKey),
+    /// It is pinned.
+    Pinned(Fingerprint),
+    /// An invitation names it.
+    Invited(Fingerprint),
+    /// It was never met.
+    Ask,
+}
+
+impl Dialling {
+    /// Prepares; nothing is dialled yet.
+    pub(crate) fn new(target: &Target, options: ConnectOptions) -> Result<Self, ConnectError> {
+        let server = target.name()?;
+        let ConnectOptions { keys, trusted, on_unknown, on_passphrase, invitation, transport, lanes, agent } =
+            options;
+        let (invited, secret) = invitation.map(|link| (link.fingerprint, link.secret)).unzip();
+        Ok(Self {
+            host: target.host.clone(),
+            agent,
+            transport,
+            lanes,
+            identity: Arc::new(Identity::new(target.user.clone(), keys, secret, on_passphrase)),
+            trust: Trusting { list: trusted, on_unknown, invited },
+            dialer: Dialer::new(),
+            key: Mutex::new(None),
+            server,
+        })
+    }
+
+    /// The server.
+    pub(crate) fn server(&self) -> &ServerName {
+        &self.server
+    }
+
+    /// Dials, and opens a session.
+    ///
+    /// A person who is asked takes longer than the server waits; then it is dialled once more, with the answer known.
+    pub(crate) async fn dial(&self) -> Result<Session, ConnectError> {
+        let begun = Instant::now();
+        match self.dial_once().await {
+            Err(ConnectError::Closed { .. }) if begun.elapsed() > PERSON_WAS_ASKED => self.dial_once().await,
+            dialled => dialled,
+        }
+    }
+
+    /// Waits until closed connections are known to be closed; call it before the process ends.
+    pub(crate) async fn finish(&self) {
+        self.dialer.finish().await;
+    }
+
+    async fn dial_once(&self) -> Result<Session, ConnectError> {
+        let demand = self.demand()?;
+        let addresses = self.resolve().await?;
+        let options = sft_lane::ConnectOptions { choice: self.transport.into(), ..Default::default() };
+        let raced = self.dialer.connect(&addresses, &self.tls_name(), demand.pin(), &options).await;
+        let raced = raced.map_err(|error| self.connect_error(demand, error))?;
+        let key = raced.first.peer_key().map(ServerKey).ok_or_else(|| ConnectError::Misbehaved {
+            server: self.server.clone(),
+            reason: "it showed no key".into(),
+        })?;
+        if let Demand::Ask = demand {
+            self.ask(key).await?;
+        }
+        *self.key.lock().expect("no holder of this lock panics") = Some(key);
+        let session = self.open(raced.first, raced.later, key).await?;
+        if let Demand::Invited(fingerprint) = demand {
+            Trust::open(&self.trust.list)?.pin(&self.server, fingerprint)?;
+        }
+        Ok(session)
+    }
+
+    fn demand(&self) -> Result<Demand, ConnectError> {
+        if let Some(key) = *self.key.lock().expect("no holder of this lock panics") {
+            return Ok(Demand::Key(key));
+        }
+        if let Some(invited) = self.trust.invited {
+            return Ok(Demand::Invited(invited));
+        }
+        let pinned = Trust::open(&self.trust.list)?.pinned(&self.server)?;
+        Ok(pinned.map_or(Demand::Ask, Demand::Pinned))
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        let found = tokio::net::lookup_host((self.host.as_str(), self.server.port())).await;
+        let found = found.map_err(|source| ConnectError::Resolve { host: self.host.clone(), source })?;
+        Ok(found.collect())
+    }
+
+    /// What the handshake calls the server: a zone means nothing to the other end.
+    fn tls_name(&self) -> String {
+        self.server.host().split('%').next().unwrap_or_default().to_owned()
+    }
+
+    fn connect_error(&self, demand: Demand, error: sft_lane::ConnectError) -> ConnectError {
+        let server = self.server.clone();
+        let now = error.wrong_key().map(|key| ServerKey(key).fingerprint());
+        match (demand, now) {
+            (Demand::Pinned(was), Some(now)) => ConnectError::Changed { server, was, now },
+            (Demand::Key(key), Some(now)) => ConnectError::Changed { server, was: key.fingerprint(), now },
+            (Demand::Invited(was), Some(now)) => ConnectError::NotTheInviter { server, was, now },
+            (Demand::Ask, _) | (_, None) => ConnectError::Unreachable { server, source: error },
+        }
+    }
+
+    /// Asks whether a server is to be trusted, and keeps the answer.
+    async fn ask(&self, key: ServerKey) -> Result<(), ConnectError> {
+        let unknown = UnknownServer { name: self.server.clone(), fingerprint: key.fingerprint() };
+        let refused =
+            || ConnectError::Untrusted { server: unknown.name.clone(), fingerprint: unknown.fingerprint };
+        let ask = self.trust.on_unknown.clone().ok_or_else(refused)?;
+        let question = unknown.clone();
+        let answer = tokio::task::spawn_blocking(move || ask(&question)).await;
+        if !answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            return Err(refused());
+        }
+        let trust = Trust::open(&self.trust.list)?;
+        // Another process may have pinned it while the person thought.
+        match trust.check(&self.server, unknown.fingerprint)? {
+            TrustCheck::Known => Ok(()),
+            TrustCheck::Unknown => Ok(trust.pin(&self.server, unknown.fingerprint)?),
+            TrustCheck::Changed { was } => {
+                Err(ConnectError::Changed { server: unknown.name.clone(), was, now: unknown.fingerprint })
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        connection: Connection,
+        later: Option<Later>,
+        key: ServerKey,
+    ) -> Result<Session, ConnectError> {
+        let opened = opening::open(connection, key, &self.identity, &self.agent).await;
+        let Opened { reader, writer, handle, data, welcome } =
+            opened.map_err(|error| self.opening_error(error))?;
+        let means = Means {
+            dialer: self.dialer.clone(),
+            host: self.tls_name(),
+            pin: Pin::Key(key.0),
+            address: handle.remote_address(),
+            transport: handle.transport(),
+            rtt: handle.rtt(),
+            data,
+            later,
+            choice: self.transport,
+            wanted: self.lanes,
+        };
+        let (link, events) = Link::start(reader, writer, handle, Role::Client);
+        Ok(Session::new(link, events, welcome, Lanes::new(means)))
+    }
+
+    fn opening_error(&self, error: OpeningError) -> ConnectError {
+        let server = self.server.clone();
+        match error {
+            OpeningError::NoKeys => ConnectError::NoKeys { server },
+            OpeningError::Denied { tried, error } => ConnectError::Denied { server, tried, error },
+            OpeningError::Sign(source) => ConnectError::Sign { server, source },
+            OpeningError::Closed(None) => ConnectError::Closed { server, reason: "it gave no reason".into() },
+            OpeningError::Closed(Some(error)) => ConnectError::Closed { server, reason: error.to_string() },
+            OpeningError::Lost(error) => ConnectError::Closed { server, reason: error.to_string() },
+            OpeningError::Misbehaved(reason) => ConnectError::Misbehaved { server, reason },
+        }
+    }
+}
+
+impl Demand {
+    fn pin(self) -> Pin {
+        match self {
+            Self::Key(key) => Pin::Key(key.0),
+            Self::Pinned(fingerprint) | Self::Invited(fingerprint) => Pin::Fingerprint(fingerprint.0),
+            Self::Ask => Pin::Any,
+        }
+    }
+}
+
+impl std::fmt::Debug for Trusting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { list, invited, .. } = self;
+        f.debug_struct("Trusting").field("list", list).field("invited", invited).finish_non_exhaustive()
+    }
+}
+
+/// Longer than anything but a person takes between a connection and its session.
+const PERSON_WAS_ASKED: Duration = Duration::from_secs(5);

@@ -1,0 +1,291 @@
+//! The data lanes of a session: brought up when the first transfer begins, and made good when one is lost (spec/wire.md,
+//! "Data lanes").
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use sft_base::limits;
+use sft_engine::Link;
+use sft_lane::{Connection, DataReceiver, DataSender, Dialer, Later, Pin, Transport, into_data};
+use sft_wire::ControlMessage;
+use sft_wire::message::{Attach, Welcome};
+use tokio::task::JoinSet;
+
+use crate::lane_plan::{LanePlan, Paths, is_short, plan};
+use crate::options::TransportChoice;
+
+/// What the lanes of one session can be made of.
+#[derive(Debug)]
+pub(crate) struct Lanes(Mutex<Option<Means>>);
+
+/// Taken when the first transfer begins.
+#[derive(Debug)]
+pub(crate) struct Means {
+    /// Dials TCP connections.
+    pub dialer: Dialer,
+    /// The server's name, for the handshake.
+    pub host: String,
+    /// The server's key.
+    pub pin: Pin,
+    /// Where the control lane goes.
+    pub address: SocketAddr,
+    /// What it runs on.
+    pub transport: Transport,
+    /// Its round trip.
+    pub rtt: Duration,
+    /// Data beside the control lane, on QUIC.
+    pub data: Option<(DataSender, DataReceiver)>,
+    /// The other transport, which was slower to come up.
+    pub later: Option<Later>,
+    /// What the caller allows.
+    pub choice: TransportChoice,
+    /// How many TCP lanes the caller wants.
+    pub wanted: Option<usize>,
+}
+
+impl Lanes {
+    /// Lanes that are not there yet.
+    pub(crate) fn new(means: Means) -> Self {
+        Self(Mutex::new(Some(means)))
+    }
+
+    /// Brings them up, the first time that this is called; they end with the link.
+    pub(crate) fn begin(&self, link: &Link, welcome: &Welcome) {
+        let means = self.0.lock().expect("no holder of this lock panics").take();
+        if let Some(means) = means {
+            let Means { dialer, host, pin, address, transport, rtt, data, later, choice, wanted } = means;
+            let (session, secret) = (welcome.session, welcome.attach_secret);
+            let joiner = Joiner { link: link.clone(), session, secret, dialer, host, pin, address };
+            let keeper = Keeper { joiner, transport, rtt, data, later, choice, wanted };
+            let lanes_max = (welcome.lanes_max as usize).min(limits::LANES_MAX);
+            tokio::spawn(keeper.keep(lanes_max));
+        }
+    }
+}
+
+/// Keeps as many lanes up as the plan wants.
+struct Keeper {
+    joiner: Joiner,
+    transport: Transport,
+    rtt: Duration,
+    data: Option<(DataSender, DataReceiver)>,
+    later: Option<Later>,
+    choice: TransportChoice,
+    wanted: Option<usize>,
+}
+
+/// Lets connections join the session.
+#[derive(Clone)]
+struct Joiner {
+    link: Link,
+    session: [u8; 16],
+    secret: [u8; 32],
+    dialer: Dialer,
+    host: String,
+    pin: Pin,
+    address: SocketAddr,
+}
+
+/// Why a connection did not become a lane.
+#[derive(Debug, thiserror::Error)]
+enum AttachError {
+    #[error(transparent)]
+    Dial(#[from] sft_lane::ConnectError),
+    #[error(transparent)]
+    Lane(#[from] sft_lane::LaneError),
+    #[error("the server did not let it join: {0}")]
+    Refused(String),
+}
+
+impl Keeper {
+    async fn keep(self, lanes_max: usize) {
+        let link = self.joiner.link.clone();
+        tokio::select! {
+            () = self.run(lanes_max) => {}
+            _ = link.ended() => {}
+        }
+    }
+
+    async fn run(mut self, lanes_max: usize) {
+        if !is_short(self.rtt) {
+            // It will be used whatever else comes up, so that nothing need be awaited.
+            self.use_own_quic();
+        }
+        let second = self.await_second().await;
+        let (quic, tcp) = self.available(second.as_ref());
+        let paths = Paths { quic, tcp, rtt: self.rtt, tcp_lanes_max: lanes_max };
+        let plan = plan(paths, self.choice, self.wanted);
+        tracing::debug!(?paths, ?plan, "data lanes are planned");
+        self.begin(plan, second).await;
+        self.make_good(plan).await;
+    }
+
+    /// The second connection, when it comes soon. A longer wait would delay the first byte more than a lane is worth.
+    async fn await_second(&mut self) -> Option<Connection> {
+        let later = self.later.as_mut()?;
+        let patience = (3 * self.rtt).clamp(SECOND_WAIT_MIN, SECOND_WAIT_MAX);
+        match tokio::time::timeout(patience, later.wait()).await {
+            Ok(Ok(connection)) => {
+                self.later = None;
+                Some(connection)
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "only one transport is there");
+                self.later = None;
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn available(&self, second: Option<&Connection>) -> (bool, bool) {
+        let stands = |transport| {
+            self.transport == transport || second.is_some_and(|second| second.transport() == transport)
+        };
+        (stands(Transport::Quic), stands(Transport::Tcp))
+    }
+
+    async fn begin(&mut self, plan: LanePlan, second: Option<Connection>) {
+        if plan.quic {
+            self.use_own_quic();
+        }
+        let mut tcp_missing = plan.tcp;
+        if let Some(second) = second {
+            let is_tcp = second.transport() == Transport::Tcp;
+            if if is_tcp { plan.tcp > 0 } else { plan.quic } {
+                let joined = self.joiner.attach(second).await;
+                tcp_missing -= usize::from(is_tcp && joined.is_ok());
+                note(&joined);
+            }
+        }
+        self.add_tcp(tcp_missing).await;
+    }
+
+    /// Replaces lanes that are lost, less and less often while that fails.
+    async fn make_good(&mut self, plan: LanePlan) {
+        let mut lanes = self.joiner.link.lanes();
+        let mut wait = REPLACE_WAIT_MIN;
+        loop {
+            let (quic, tcp) = count(&lanes.borrow_and_update());
+            if quic + tcp == 0 {
+                // Whatever the plan says, some lane is better than none.
+                self.use_own_quic();
+            }
+            if tcp >= plan.tcp {
+                wait = REPLACE_WAIT_MIN;
+                if lanes.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(REPLACE_WAIT_MAX);
+            self.add_tcp(plan.tcp - tcp).await;
+        }
+    }
+
+    /// Data beside the control lane, where that is QUIC and not in use yet.
+    fn use_own_quic(&mut self) {
+        if let Some((sender, receiver)) = self.data.take() {
+            self.joiner.link.add_lane(Transport::Quic, sender, receiver);
+        }
+    }
+
+    /// Dials so many TCP connections side by side, and lets them join.
+    async fn add_tcp(&self, lanes: usize) {
+        let mut joining = JoinSet::new();
+        for _ in 0..lanes {
+            joining.spawn(self.joiner.clone().dial_and_attach());
+        }
+        for joined in joining.join_all().await {
+            note(&joined);
+        }
+    }
+}
+
+impl Joiner {
+    async fn dial_and_attach(self) -> Result<(), AttachError> {
+        let options = sft_lane::ConnectOptions::default();
+        let connection = self.dialer.dial_data(self.address, &self.host, self.pin, &options).await?;
+        self.attach(connection).await
+    }
+
+    /// Lets a connection join the session as a data lane.
+    async fn attach(&self, connection: Connection) -> Result<(), AttachError> {
+        let joined = tokio::time::timeout(ATTACH_MAX, self.join(connection)).await;
+        joined.unwrap_or_else(|_| Err(AttachError::Refused("no answer came".into())))
+    }
+
+    async fn join(&self, connection: Connection) -> Result<(), AttachError> {
+        let transport = connection.transport();
+        let parts = connection.split();
+        let (mut reader, mut writer) = (parts.reader, parts.writer);
+        let mac = attach_mac(&self.secret, &parts.handle.exporter());
+        let attach = ControlMessage::from(Attach { session: self.session, mac });
+        writer.write_frame(attach.frame_type(), &attach.encode()).await?;
+        let refused = |text: &str| AttachError::Refused(text.to_owned());
+        let frame = reader.read_frame(limits::EARLY_FRAME_BYTES_MAX).await?;
+        let frame = frame.ok_or_else(|| refused("it ended the connection"))?;
+        match ControlMessage::decode(frame.ty, &frame.payload) {
+            Ok(Some(ControlMessage::Attached(_))) => {}
+            Ok(Some(ControlMessage::Close(close))) => {
+                let text =
+                    close.error.map_or_else(|| "it closed the connection".into(), |error| error.to_string());
+                return Err(AttachError::Refused(text));
+            }
+            _ => return Err(refused("it answered with something else")),
+        }
+        if let Some((sender, receiver)) = parts.data {
+            self.link.add_lane(transport, sender, receiver);
+            // The stream on which the connection joined stays open, and idle, as long as the lane shall live.
+            let link = self.link.clone();
+            tokio::spawn(async move {
+                let _ = tokio::join!(link.ended(), reader.read_frame(limits::EARLY_FRAME_BYTES_MAX));
+                drop(writer);
+            });
+        } else if let Some((sender, receiver)) = into_data(reader, writer) {
+            self.link.add_lane(transport, sender, receiver);
+        }
+        Ok(())
+    }
+}
+
+/// Proves to the server that who opened the session lets this connection join it.
+fn attach_mac(secret: &[u8; 32], exporter: &[u8; 32]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hasher.update(ATTACH_CONTEXT).update(exporter);
+    *hasher.finalize().as_bytes()
+}
+
+fn count(lanes: &[sft_engine::LaneInfo]) -> (usize, usize) {
+    let tcp = lanes.iter().filter(|lane| lane.transport == Transport::Tcp).count();
+    (lanes.len() - tcp, tcp)
+}
+
+fn note(joined: &Result<(), AttachError>) {
+    if let Err(error) = joined {
+        tracing::debug!(%error, "a data lane did not come up");
+    }
+}
+
+const ATTACH_CONTEXT: &[u8] = b"sft/1 attach\0";
+const ATTACH_MAX: Duration = Duration::from_secs(10);
+const SECOND_WAIT_MIN: Duration = Duration::from_millis(50);
+const SECOND_WAIT_MAX: Duration = Duration::from_millis(600);
+const REPLACE_WAIT_MIN: Duration = Duration::from_millis(250);
+const REPLACE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mac_binds_secret_and_connection() {
+        let mac = attach_mac(&[1; 32], &[2; 32]);
+        let message = [&b"sft/1 attach\0"[..], &[2; 32]].concat();
+        assert_eq!(mac, *blake3::keyed_hash(&[1; 32], &message).as_bytes());
+        assert_ne!(mac, attach_mac(&[1; 32], &[3; 32]));
+        assert_ne!(mac, attach_mac(&[3; 32], &[2; 32]));
+    }
+}

@@ -1,0 +1,152 @@
+//! One open session: requests go out with numbers, and answers find who asked.
+//!
+//! It does not dial again; who owns it does.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use sft_base::limits;
+use sft_engine::{Link, LinkEnd, SessionEvent};
+use sft_wire::message::{Body, Op, Reply, Request, Welcome};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::lanes::Lanes;
+
+/// A session, as long as its control lane lives.
+#[derive(Debug)]
+pub(crate) struct Session {
+    link: Link,
+    welcome: Welcome,
+    waiting: Waiting,
+    number_next: AtomicU64,
+    slots: Arc<Semaphore>,
+    lanes: Lanes,
+}
+
+/// The answers to one request.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    /// The request's number, which is that of the transfer it begins.
+    pub number: u64,
+    bodies: mpsc::UnboundedReceiver<(Body, bool)>,
+    /// Whether the last one came.
+    complete: bool,
+    waiting: Waiting,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// Who waits for answers, by number of the request.
+///
+/// A queue of answers has no bound of its own: only a listing has more than one answer, and if a full queue held the
+/// session up, who lists and asks about each entry would wait for ever.
+type Waiting = Arc<Mutex<HashMap<u64, mpsc::UnboundedSender<(Body, bool)>>>>;
+
+impl Session {
+    /// Begins with what opening it brought.
+    pub(crate) fn new(
+        link: Link,
+        events: mpsc::Receiver<SessionEvent>,
+        welcome: Welcome,
+        lanes: Lanes,
+    ) -> Self {
+        let waiting = Waiting::default();
+        tokio::spawn(hand_out(events, waiting.clone()));
+        let slots = Arc::new(Semaphore::new(limits::REQUESTS_OPEN_MAX));
+        Self { link, welcome, waiting, number_next: AtomicU64::new(1), slots, lanes }
+    }
+
+    /// What the server said when the session was opened.
+    pub(crate) fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// Its lanes and its end.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Brings the data lanes up, the first time that this is called.
+    pub(crate) fn want_data(&self) {
+        self.lanes.begin(&self.link, &self.welcome);
+    }
+
+    /// A number for a request, before it is sent: a transfer opens its port first.
+    pub(crate) async fn number(&self) -> Answers {
+        let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let number = self.number_next.fetch_add(1, Ordering::Relaxed);
+        let (sender, bodies) = mpsc::unbounded_channel();
+        lock(&self.waiting).insert(number, sender);
+        Answers { number, bodies, complete: false, waiting: self.waiting.clone(), _slot: slot }
+    }
+
+    /// Sends a request under its number.
+    pub(crate) async fn send(&self, number: u64, op: Op) {
+        self.link.send(Request { id: number, op }).await;
+    }
+
+    /// Asks, and gives the answers as they come.
+    pub(crate) async fn ask(&self, op: Op) -> Answers {
+        let answers = self.number().await;
+        self.send(answers.number, op).await;
+        answers
+    }
+
+    /// Why the session ended, once nothing more comes.
+    pub(crate) async fn end(&self) -> LinkEnd {
+        self.link.ended().await
+    }
+}
+
+impl Drop for Session {
+    /// Nobody can ask anything any more: the server need not wait for more.
+    fn drop(&mut self) {
+        if !self.link.has_ended()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let link = self.link.clone();
+            runtime.spawn(async move { link.close(None).await });
+        }
+    }
+}
+
+impl Answers {
+    /// The next answer; none when there is no more, or when the session has ended.
+    pub(crate) async fn next(&mut self) -> Option<Body> {
+        let (body, more) = self.bodies.recv().await?;
+        self.complete = !more;
+        Some(body)
+    }
+
+    /// Whether all answers came.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        lock(&self.waiting).remove(&self.number);
+    }
+}
+
+/// Hands answers to those who wait. An answer nobody waits for is dropped: who asked has gone.
+async fn hand_out(mut events: mpsc::Receiver<SessionEvent>, waiting: Waiting) {
+    while let Some(event) = events.recv().await {
+        if let SessionEvent::Reply(Reply { id, more, body }) = event {
+            let mut waiting = lock(&waiting);
+            if let Some(sender) = waiting.get(&id) {
+                let _ = sender.send((body, more));
+            }
+            if !more {
+                waiting.remove(&id);
+            }
+        }
+    }
+    // Whoever still waits learns of the end by this.
+    lock(&waiting).clear();
+}
+
+fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<(Body, bool)>>> {
+    waiting.lock().expect("no holder of this lock panics")
+}

@@ -1,0 +1,364 @@
+//! Push and pull: whole trees from here to a server and back, begun anew in another session when one is lost.
+//!
+//! Beginning anew with the same arguments is all there is to resuming: what was published is found unchanged, and what
+//! was staged goes on from there (spec/wire.md, "Lost lanes").
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use sft_engine::{Counters, Event, EventSink, LinkEnd, ReceiveJob, SendJob, SendSource, Summary};
+use sft_wire::message::{Body, Cancel, Op, Place, Pull, PullSource, Push};
+use sft_wire::{Code, WireError};
+use tokio::sync::oneshot;
+
+use crate::backoff::Backoff;
+use crate::client::Client;
+use crate::error::{LocalError, TransferError};
+use crate::landing::push_place;
+use crate::local::{self, Destination};
+use crate::location::{Ending, RemotePath};
+use crate::options::{PullOptions, PushOptions};
+use crate::session::{Answers, Session};
+
+impl Client {
+    /// Copies local files and trees to the server.
+    ///
+    /// - Shape: what lands where is as with `cp -r`: see [`Ending`]. Several sources, or a destination that ends with a
+    ///   slash, land inside the destination, which becomes a directory.
+    /// - Errors: [`TransferError`] for the whole; an entry that fails is in the [`Summary`], and the others go on.
+    /// - Cancelling: dropping the future cancels the transfer; what was staged stays for another time.
+    pub async fn push(
+        &self,
+        sources: &[PathBuf],
+        destination: &RemotePath,
+        options: PushOptions,
+        events: EventSink,
+    ) -> Result<Summary, TransferError> {
+        let endings: Vec<Ending> = sources.iter().map(|source| local::ending(source)).collect();
+        let mut push = Push {
+            path: destination.entry.clone(),
+            place: push_place(&endings, destination.ending),
+            publish: options.publish,
+            durability: options.durability,
+            checksum: options.checksum,
+        };
+        let paths = sources.to_vec();
+        let sources = blocking(move || local::open_sources(&paths)).await?;
+        let mut attempts = Attempts::new(events);
+        loop {
+            let session = attempts.session(self).await?;
+            let (placed, outcome) = push_once(&session, &sources, &push, attempts.events.clone()).await;
+            // The first attempt may have made the directory that the next would then land inside.
+            push.place = placed.unwrap_or(push.place);
+            if let Some(summary) = attempts.judge(outcome)? {
+                return Ok(summary);
+            }
+        }
+    }
+
+    /// Copies files and trees from the server to this machine.
+    ///
+    /// - Shape, errors, cancelling: as [`Client::push`].
+    pub async fn pull(
+        &self,
+        sources: &[RemotePath],
+        destination: &Path,
+        options: PullOptions,
+        events: EventSink,
+    ) -> Result<Summary, TransferError> {
+        let endings: Vec<Ending> = sources.iter().map(|source| source.ending).collect();
+        let contents = |source: &RemotePath| source.ending == Ending::Contents || source.entry.is_root();
+        let sources = sources
+            .iter()
+            .map(|source| PullSource { path: source.entry.clone(), contents: contents(source) });
+        let sources: Vec<PullSource> = sources.collect();
+        let path = destination.to_owned();
+        let destination = blocking(move || local::open_destination(&path, &endings)).await?;
+        let mut attempts = Attempts::new(events);
+        loop {
+            let session = attempts.session(self).await?;
+            let outcome = pull_once(&session, &sources, &destination, options, attempts.events.clone()).await;
+            if let Some(summary) = attempts.judge(outcome)? {
+                return Ok(summary);
+            }
+        }
+    }
+}
+
+/// One transfer over as many sessions as it takes.
+struct Attempts {
+    events: EventSink,
+    backoff: Backoff,
+    /// Counts when the last attempt began.
+    mark: u64,
+    /// How the last session was lost.
+    lost: Option<String>,
+}
+
+type Outcome = Result<Summary, sft_engine::TransferError>;
+
+impl Attempts {
+    fn new(events: EventSink) -> Self {
+        Self { events, backoff: Backoff::new(Instant::now()), mark: 0, lost: None }
+    }
+
+    /// A session to try in: at once the first time, after some waiting when one was lost.
+    async fn session(&mut self, client: &Client) -> Result<Arc<Session>, TransferError> {
+        let Some(mut reason) = self.lost.take() else {
+            return Ok(client.session().await?);
+        };
+        loop {
+            let silent = self.backoff.silent(Instant::now());
+            self.events.tell(Event::Reconnecting { silent, reason: reason.clone() });
+            let wait = self.backoff.next(Instant::now());
+            let wait = wait.ok_or_else(|| TransferError::Lost { reason: reason.clone(), silent })?;
+            tokio::time::sleep(wait).await;
+            match client.session().await {
+                Ok(session) => {
+                    self.events.tell(Event::Reconnected);
+                    return Ok(session);
+                }
+                Err(error) if error.may_pass() => reason = error.to_string(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Whether the transfer has ended; nothing when it is to be tried again.
+    fn judge(&mut self, outcome: Outcome) -> Result<Option<Summary>, TransferError> {
+        let error = match outcome {
+            Ok(summary) => return Ok(Some(summary)),
+            Err(error) => error,
+        };
+        let Some(reason) = passing(&error) else { return Err(final_error(error)) };
+        let counters = self.events.counters();
+        if progress(counters) > self.mark {
+            self.backoff = Backoff::new(Instant::now());
+        }
+        begin_anew(counters);
+        self.mark = progress(counters);
+        self.lost = Some(reason);
+        Ok(None)
+    }
+}
+
+/// Why another session may bring the transfer further; none when it may not.
+fn passing(error: &sft_engine::TransferError) -> Option<String> {
+    use sft_engine::TransferError as E;
+    match error {
+        E::Link(LinkEnd::Lost(reason)) => Some(reason.clone()),
+        E::Link(LinkEnd::Closed(None)) => Some("the server closed the session".into()),
+        E::Link(LinkEnd::Closed(Some(error))) if error.retry => Some(error.to_string()),
+        E::Link(LinkEnd::Ours | LinkEnd::Closed(Some(_)) | LinkEnd::Misbehaved(_)) => None,
+        E::Cancelled(error) | E::Refused(error) if error.code == Code::STOPPING => Some(error.to_string()),
+        E::Cancelled(_) | E::Refused(_) | E::Local(_) => None,
+    }
+}
+
+fn final_error(error: sft_engine::TransferError) -> TransferError {
+    use sft_engine::TransferError as E;
+    match error {
+        E::Link(LinkEnd::Misbehaved(error)) => TransferError::Misbehaved(error.to_string()),
+        E::Link(LinkEnd::Closed(Some(error))) | E::Cancelled(error) => TransferError::GivenUp(error),
+        E::Link(end) => TransferError::GivenUp(Code::CANCELLED.because(end.to_string())),
+        E::Refused(error) => TransferError::Refused(error),
+        E::Local(error) => {
+            TransferError::Local { path: PathBuf::from("."), source: LocalError::Refused(error) }
+        }
+    }
+}
+
+/// What counts as getting on, apart from finding things.
+fn progress(counters: &Counters) -> u64 {
+    [&counters.entries_settled, &counters.bytes_quic, &counters.bytes_tcp]
+        .iter()
+        .fold(0, |sum: u64, counter| sum.saturating_add(counter.load(Ordering::Relaxed)))
+}
+
+/// A transfer that begins anew counts anew; only what went over the lanes stays counted.
+fn begin_anew(counters: &Counters) {
+    let anew = [
+        &counters.entries_offered,
+        &counters.bytes_offered,
+        &counters.offers_complete,
+        &counters.entries_settled,
+        &counters.bytes_kept,
+        &counters.bytes_moved,
+    ];
+    anew.iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
+}
+
+/// One attempt; and where the sources turned out to land, once the server has said so.
+async fn push_once(
+    session: &Session,
+    sources: &[SendSource],
+    push: &Push,
+    events: EventSink,
+) -> (Option<Place>, Outcome) {
+    session.want_data();
+    let mut answers = session.number().await;
+    let port = session.link().transfer(answers.number);
+    let cancel = CancelOnDrop::new(session, answers.number);
+    session.send(answers.number, Op::Push(push.clone())).await;
+    let (window, awaited) = oneshot::channel();
+    let mut placed = None;
+    let answer = async {
+        let (said, place) = accepted(answers.next().await);
+        placed = place;
+        if let Some(said) = said {
+            let _ = window.send(said);
+        } else {
+            // The session has ended, which the sender hears from the link.
+            std::future::pending::<()>().await;
+        }
+    };
+    let job = SendJob { sources: sources.to_vec(), checksum: push.checksum, window: Err(awaited) };
+    let outcome = with(answer, sft_engine::send(port, job, events)).await;
+    cancel.disarm();
+    (placed, outcome)
+}
+
+fn accepted(body: Option<Body>) -> (Option<Result<sft_wire::message::Window, WireError>>, Option<Place>) {
+    match body {
+        Some(Body::Accepted { window, into }) => {
+            (Some(Ok(window)), Some(if into { Place::Into } else { Place::Exact }))
+        }
+        Some(Body::Failed { error }) => (Some(Err(error)), None),
+        Some(_) => {
+            (Some(Err(Code::PROTOCOL.because("the server answered a push with something else"))), None)
+        }
+        None => (None, None),
+    }
+}
+
+async fn pull_once(
+    session: &Session,
+    sources: &[PullSource],
+    destination: &Destination,
+    options: PullOptions,
+    events: EventSink,
+) -> Outcome {
+    session.want_data();
+    let mut answers = session.number().await;
+    let port = session.link().transfer(answers.number);
+    let cancel = CancelOnDrop::new(session, answers.number);
+    let job = ReceiveJob {
+        view: destination.view.clone(),
+        path: destination.path.clone(),
+        place: destination.place,
+        publish: options.publish,
+        durability: options.durability,
+        keep_set_id: options.keep_setid,
+    };
+    let (ready, when_ready) = oneshot::channel();
+    let receiving = sft_engine::receive(port, job, ready, events);
+    let asking = async {
+        let Ok(ready) = when_ready.await else { return std::future::pending().await };
+        let pull = Pull { sources: sources.to_vec(), checksum: options.checksum, window: ready.window };
+        session.send(answers.number, Op::Pull(pull)).await;
+        refusal(&mut answers).await
+    };
+    let outcome = tokio::select! {
+        outcome = receiving => outcome,
+        refused = asking => Err(sft_engine::TransferError::Refused(refused)),
+    };
+    cancel.disarm();
+    outcome
+}
+
+/// Waits until the server refuses, which it may never do.
+async fn refusal(answers: &mut Answers) -> WireError {
+    match answers.next().await {
+        Some(Body::Failed { error }) => error,
+        Some(Body::Accepted { .. }) | None => std::future::pending().await,
+        Some(_) => Code::PROTOCOL.because("the server answered a pull with something else"),
+    }
+}
+
+/// Runs `main` to its end, and `beside` along with it as far as that goes.
+async fn with<T>(beside: impl Future<Output = ()>, main: impl Future<Output = T>) -> T {
+    let mut main = std::pin::pin!(main);
+    tokio::select! {
+        value = &mut main => value,
+        () = beside => main.await,
+    }
+}
+
+/// Tells the server when a transfer's future is dropped before its end.
+struct CancelOnDrop {
+    link: Option<sft_engine::Link>,
+    transfer: u64,
+}
+
+impl CancelOnDrop {
+    fn new(session: &Session, transfer: u64) -> Self {
+        Self { link: Some(session.link().clone()), transfer }
+    }
+
+    fn disarm(mut self) {
+        self.link = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        let (Some(link), Ok(runtime)) = (self.link.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let cancel =
+            Cancel { transfer: self.transfer, error: Code::CANCELLED.because("the client gave it up") };
+        runtime.spawn(async move { link.send(cancel).await });
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        use sft_engine::TransferError as E;
+        let stopping = Code::STOPPING.because("stopping");
+        let again = [
+            E::Link(LinkEnd::Lost("x".into())),
+            E::Link(LinkEnd::Closed(None)),
+            E::Link(LinkEnd::Closed(Some(stopping.clone()))),
+            E::Cancelled(stopping),
+        ];
+        assert!(again.iter().all(|error| passing(error).is_some()));
+        let denied = Code::DENIED.because("no");
+        let over = [
+            E::Link(LinkEnd::Ours),
+            E::Link(LinkEnd::Closed(Some(denied.clone()))),
+            E::Link(LinkEnd::Misbehaved(denied.clone())),
+            E::Cancelled(denied.clone()),
+            E::Refused(denied.clone()),
+            E::Local(denied),
+        ];
+        assert!(over.iter().all(|error| passing(error).is_none()));
+    }
+
+    #[test]
+    fn a_lost_attempt_counts_anew_but_for_the_lanes() {
+        let (events, _heard) = EventSink::new();
+        let mut attempts = Attempts::new(events.clone());
+        let counters = events.counters();
+        counters.bytes_moved.store(7, Ordering::Relaxed);
+        counters.bytes_tcp.store(7, Ordering::Relaxed);
+        counters.offers_complete.store(1, Ordering::Relaxed);
+        let lost = Err(sft_engine::TransferError::Link(LinkEnd::Lost("gone".into())));
+        assert!(attempts.judge(lost).unwrap().is_none());
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!((read(&counters.bytes_moved), read(&counters.offers_complete)), (0, 0));
+        assert_eq!((read(&counters.bytes_tcp), attempts.mark), (7, 7));
+        let refused = Err(sft_engine::TransferError::Refused(Code::DENIED.because("no")));
+        assert!(matches!(attempts.judge(refused), Err(TransferError::Refused(_))));
+    }
+}
