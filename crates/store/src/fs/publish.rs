@@ -257,3 +257,117 @@ impl ReadAt for Existing<'_> {
 /// Ends the names of notes of copies on other file systems.
 pub(super) const NOTE_SUFFIX: &str = ".note";
 const COPY_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::beneath::{HeldDir, open_dir};
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::path::Path;
+
+    /// A directory for hidden content, and one for names, which may lie on another file system.
+    struct Dirs {
+        hidden: tempfile::TempDir,
+        named: tempfile::TempDir,
+    }
+
+    impl Dirs {
+        /// Linux has a file system in memory here, which is not the one of the temporary directory where that is on disk.
+        fn apart() -> Self {
+            let hidden = tempfile::tempdir().unwrap();
+            let dirs = Self { hidden, named: tempfile::tempdir_in("/dev/shm").unwrap() };
+            let device = |dir: &tempfile::TempDir| fs::metadata(dir.path()).unwrap().dev();
+            assert_ne!(device(&dirs.hidden), device(&dirs.named), "this test needs two file systems");
+            dirs
+        }
+
+        fn together() -> Self {
+            Self { hidden: tempfile::tempdir().unwrap(), named: tempfile::tempdir().unwrap() }
+        }
+
+        fn name_it(&self, content: &str, how: Publish) -> Result<(), StoreError> {
+            fs::write(self.hidden.path().join("x"), content).unwrap();
+            fs::set_permissions(self.hidden.path().join("x"), fs::Permissions::from_mode(0o640)).unwrap();
+            self.name_hidden("x", how)
+        }
+
+        fn name_hidden(&self, name: &str, how: Publish) -> Result<(), StoreError> {
+            let open = |path: &Path| open_dir(rustix::fs::CWD, path.as_os_str().as_encoded_bytes()).unwrap();
+            let (from, to) = (open(self.hidden.path()), open(self.named.path()));
+            let path = EntryPath::from_typed(b"mounted/a").unwrap();
+            let place = Place { dir: HeldDir::Below(to), name: b"a" };
+            name_it(&Hidden { dir: from.as_fd(), name }, &place, &path, how)
+        }
+
+        fn named(&self) -> Vec<u8> {
+            fs::read(self.named.path().join("a")).unwrap()
+        }
+
+        fn counts(&self) -> (usize, usize) {
+            let count = |dir: &tempfile::TempDir| fs::read_dir(dir.path()).unwrap().count();
+            (count(&self.hidden), count(&self.named))
+        }
+    }
+
+    #[test]
+    fn content_crosses_to_another_file_system() {
+        let dirs = Dirs::apart();
+        dirs.name_it("first", Publish::CreateOnly).unwrap();
+        assert_eq!(dirs.named(), b"first");
+        assert_eq!(fs::metadata(dirs.named.path().join("a")).unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(dirs.counts(), (0, 1));
+        let refused = dirs.name_it("second", Publish::CreateOnly);
+        assert!(matches!(refused, Err(StoreError::AlreadyExists { .. })));
+        assert_eq!(dirs.counts(), (1, 1), "what could not be named is where it was");
+        dirs.name_it("second", Publish::ReplaceIf(Digest::of(b"first"))).unwrap();
+        assert_eq!(dirs.named(), b"second");
+        dirs.name_it("third", Publish::Replace).unwrap();
+        assert_eq!(dirs.named(), b"third");
+        std::os::unix::fs::symlink("target", dirs.hidden.path().join("l")).unwrap();
+        dirs.name_hidden("l", Publish::Replace).unwrap();
+        assert_eq!(fs::read_link(dirs.named.path().join("a")).unwrap(), Path::new("target"));
+        assert_eq!(dirs.counts(), (0, 1));
+    }
+
+    #[test]
+    fn what_came_out_is_put_back_when_it_was_not_expected() {
+        let dirs = Dirs::together();
+        fs::write(dirs.named.path().join("a"), "theirs").unwrap();
+        fs::write(dirs.hidden.path().join("x"), "ours").unwrap();
+        let open = |dir: &tempfile::TempDir| {
+            open_dir(rustix::fs::CWD, dir.path().as_os_str().as_encoded_bytes()).unwrap()
+        };
+        let (from, to) = (open(&dirs.hidden), open(&dirs.named));
+        let path = EntryPath::from_typed(b"a").unwrap();
+        let place = Place { dir: HeldDir::Below(to), name: b"a" };
+        let target = Target { place: &place, path: &path };
+        let hidden = Hidden { dir: from.as_fd(), name: "x" };
+        target.rename(&hidden, RenameFlags::EXCHANGE).unwrap();
+        put_back(&hidden, &target).unwrap();
+        assert_eq!(dirs.named(), b"theirs");
+        target.rename(&hidden, RenameFlags::EXCHANGE).unwrap();
+        fs::remove_file(dirs.named.path().join("a")).unwrap();
+        put_back(&hidden, &target).unwrap();
+        assert_eq!(dirs.named(), b"theirs", "it is nobody else's to remove");
+    }
+
+    #[test]
+    fn a_second_link_creates_where_renaming_cannot() {
+        let dirs = Dirs::together();
+        let open = |dir: &tempfile::TempDir| {
+            open_dir(rustix::fs::CWD, dir.path().as_os_str().as_encoded_bytes()).unwrap()
+        };
+        let (from, to) = (open(&dirs.hidden), open(&dirs.named));
+        let path = EntryPath::from_typed(b"a").unwrap();
+        let place = Place { dir: HeldDir::Below(to), name: b"a" };
+        let target = Target { place: &place, path: &path };
+        let hidden = Hidden { dir: from.as_fd(), name: "x" };
+        fs::write(dirs.hidden.path().join("x"), "ours").unwrap();
+        link_then_unlink(&hidden, &target).unwrap();
+        assert_eq!((dirs.named(), dirs.counts()), (b"ours".to_vec(), (0, 1)));
+        fs::write(dirs.hidden.path().join("x"), "late").unwrap();
+        assert_eq!(link_then_unlink(&hidden, &target), Err(Errno::EXIST));
+        assert_eq!((dirs.named(), dirs.counts()), (b"ours".to_vec(), (1, 1)));
+    }
+}

@@ -1,6 +1,7 @@
 //! What every store promises, as one list that runs on each of them (spec/store.md).
 
 mod content;
+mod crash;
 #[cfg(target_os = "linux")]
 mod on_disk;
 mod stages;
