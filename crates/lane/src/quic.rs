@@ -110,7 +110,7 @@ fn transport() -> TransportConfig {
 }
 
 /// A connection over which nothing came for this time is lost.
-pub(crate) const IDLE_MAX: Duration = Duration::from_millis(sft_base::limits::SILENCE_MAX_MS);
+const IDLE_MAX: Duration = Duration::from_millis(sft_base::limits::SILENCE_MAX_MS);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 /// quinn closes the whole connection when one stream has more than 1024 gaps; twice that many packets fit in here.

@@ -138,7 +138,7 @@ pub(crate) fn tune(stream: &TcpStream) {
     {
         // Cubic collapses on paths with random loss.
         let _ = socket.set_tcp_congestion(b"bbr");
-        let _ = socket.set_tcp_user_timeout(Some(crate::quic::IDLE_MAX));
+        let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
     }
 }
 
@@ -150,5 +150,9 @@ const INBOX_BYTES_MIN: usize = 4 << 10;
 /// What a bulk connection reads at once.
 const INBOX_BYTES_MAX: usize = 256 << 10;
 const LISTEN_BACKLOG: i32 = 1024;
+/// Data that nobody acknowledges, or takes, for this time end the connection; the system alone would try for a quarter
+/// of an hour. Not shorter, because a peer whose disk stalls takes nothing either, and is alive.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
