@@ -15,8 +15,9 @@ use zeroize::Zeroizing;
 
 use crate::private_file::{self, FileError, Opened};
 use crate::public_key::{PublicKeyError, PublicKeyId};
+use crate::rsa_key;
 use crate::ssh_wire::put_string;
-use crate::sshsig::NAMESPACE;
+use crate::sshsig::{NAMESPACE, signed_bytes};
 
 /// Why a key file cannot be used, or made.
 #[derive(Debug, thiserror::Error)]
@@ -151,10 +152,16 @@ impl KeyFile {
 
 /// Signs, and gives the SSH signature blob over the SSHSIG of `message`.
 pub(crate) fn sign(key: &PrivateKey, message: &[u8]) -> Result<Vec<u8>, ssh_key::Error> {
-    let signed = key.sign(NAMESPACE, HashAlg::Sha512, message)?;
     let mut blob = Vec::new();
-    put_string(&mut blob, signed.signature().algorithm().as_str().as_bytes());
-    put_string(&mut blob, signed.signature().as_bytes());
+    if let Some(rsa) = key.key_data().rsa() {
+        let data = rsa_key::sign(rsa, &signed_bytes(message)).ok_or(ssh_key::Error::Crypto)?;
+        put_string(&mut blob, b"rsa-sha2-512");
+        put_string(&mut blob, &data);
+    } else {
+        let signed = key.sign(NAMESPACE, HashAlg::Sha512, message)?;
+        put_string(&mut blob, signed.signature().algorithm().as_str().as_bytes());
+        put_string(&mut blob, signed.signature().as_bytes());
+    }
     Ok(blob)
 }
 

@@ -54,6 +54,10 @@ mod path_text;
 pub use path_text::PathTextError;
 mod private_file;
 pub use private_file::FileError;
+mod rsa_key;
 mod ssh_wire;
 mod utc;
 mod watched;
+
+#[cfg(test)]
+mod vectors;
