@@ -65,7 +65,7 @@ async fn connect(served: &Served, choice: Choice) -> Session {
     let dialer = Dialer::new();
     let options = ConnectOptions { choice, ..ConnectOptions::default() };
     let pin = Pin::Any;
-    let raced = dialer.connect(&[served.address], "localhost", pin.clone(), &options).await.unwrap();
+    let raced = dialer.connect(&[served.address], "localhost", pin, &options).await.unwrap();
     let (mut parts, welcome) = open(raced.first, served).await;
     let data = parts.data.take();
     let (link, replies) = Link::start(parts.reader, parts.writer, parts.handle, Role::Client);
@@ -74,7 +74,7 @@ async fn connect(served: &Served, choice: Choice) -> Session {
         None => {
             for _ in 0..2 {
                 let lane =
-                    dialer.dial_data(served.address, "localhost", pin.clone(), &options).await.unwrap();
+                    dialer.dial_data(served.address, "localhost", pin, &options).await.unwrap();
                 let mac = attach_mac(&welcome.attach_secret, &lane.exporter());
                 let mut parts = lane.split();
                 write(&mut parts, Attach { session: welcome.session, mac }.into()).await;

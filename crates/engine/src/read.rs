@@ -104,10 +104,17 @@ pub(crate) fn pack(transfer: u64, unit: u64, files: Vec<(u64, Offered)>) -> (Pac
             Ok(digest) => {
                 PackedFile { entry, size: (content.len() - start) as u32, digest: Some(digest), error: None }
             }
-            Err(error) => PackedFile { entry, size: 0, digest: None, error: Some(error) },
+            Err(error) => PackedFile { entry, size: 0, digest: None, error: Some(cut_short(error)) },
         });
     }
     (PackHeader { transfer, unit, files: packed }, content.into())
+}
+
+/// A header of many failures has to fit its frame: long sentences lose their ends.
+fn cut_short(mut error: WireError) -> WireError {
+    let end = error.text.floor_char_boundary(PACKED_TEXT_MAX);
+    error.text.truncate(end);
+    error
 }
 
 /// Reads one piece: its header and its content.
@@ -144,3 +151,7 @@ pub(crate) fn digest(source: &dyn Source, path: &EntryPath) -> Result<Digest, Wi
     }
     Ok(hashing.digest())
 }
+
+/// Bytes of text for a failure inside a pack.
+const PACKED_TEXT_MAX: usize = 160;
+const _: () = assert!((PACKED_TEXT_MAX + 64) * limits::PACK_FILES_MAX < limits::DATA_HEADER_BYTES_MAX);

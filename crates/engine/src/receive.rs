@@ -226,7 +226,8 @@ impl ReceiveDriver {
         tokio::task::spawn_blocking(move || {
             let staged = writer.finish_stage(entry);
             let staged = staged.and_then(|staged| writer.publication(entry, &offered, staged, verified));
-            results.send(Finished::Staged { entry, staged })
+            // A driver that is gone wants no results.
+            let _ = results.send(Finished::Staged { entry, staged });
         });
     }
 
@@ -239,7 +240,8 @@ impl ReceiveDriver {
             let (writer, results) = (self.writer.clone(), self.results.clone());
             tokio::task::spawn_blocking(move || {
                 let decided = batch.iter().map(|(number, entry)| writer.decide(*number, entry)).collect();
-                results.send(Finished::Decided(decided))
+                // A driver that is gone wants no results.
+                let _ = results.send(Finished::Decided(decided));
             });
         }
         while self.writes < WRITES_MAX
@@ -256,7 +258,8 @@ impl ReceiveDriver {
             let (view, durability) = (self.writer.view.clone(), self.writer.durability);
             let results = self.results.clone();
             tokio::task::spawn_blocking(move || {
-                results.send(Finished::Committed(commit::commit(&view, durability, batch)))
+                // A driver that is gone wants no results.
+                let _ = results.send(Finished::Committed(commit::commit(&view, durability, batch)));
             });
         }
         Ok(())
@@ -276,7 +279,8 @@ impl ReceiveDriver {
                     let written = writer.write_piece(&header, &content);
                     let (unit, entry, bytes) = (header.unit, header.entry, content.len() as u64);
                     drop(weight);
-                    results.send(Finished::Piece { unit, entry, bytes, transport, written })
+                    // A driver that is gone wants no results.
+                    let _ = results.send(Finished::Piece { unit, entry, bytes, transport, written });
                 });
             }
             DataUnit::Pack(header, content) => {
@@ -286,7 +290,8 @@ impl ReceiveDriver {
                     let files = writer.write_pack(&header, &content, wanted);
                     let (unit, bytes) = (header.unit, content.len() as u64);
                     drop(weight);
-                    results.send(Finished::Pack { unit, bytes, transport, files })
+                    // A driver that is gone wants no results.
+                    let _ = results.send(Finished::Pack { unit, bytes, transport, files });
                 });
             }
         }

@@ -5,9 +5,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use sft_base::{EntryPath, limits};
+use sft_base::EntryPath;
 use sft_lane::Transport;
-use sft_wire::message::{PackHeader, Window, frame};
+use sft_wire::message::{Window, frame};
 use sft_wire::{ControlMessage, Job, Outcome, Sender, SenderEvent, WireError, encode_pack, encode_piece};
 use tokio::sync::{mpsc, oneshot};
 
@@ -241,7 +241,7 @@ impl SendDriver {
                 tokio::spawn(async move {
                     let _buffer = SendShare::buffer().await;
                     let (header, content) = blocking(move || read::pack(transfer, unit, files)).await;
-                    send_unit(frame::PACK, unit, pack_header(&header), content, lane, results).await;
+                    send_unit(frame::PACK, unit, encode_pack(&header), content, lane, results).await;
                 });
             }
             Job::Piece { unit, entry, range } => {
@@ -399,10 +399,6 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     }
 }
 
-fn pack_header(header: &PackHeader) -> Vec<u8> {
-    encode_pack(header)
-}
-
 async fn send_unit(
     ty: u64,
     unit: u64,
@@ -421,4 +417,3 @@ async fn send_unit(
 
 /// Files that are compared or looked at again at a time.
 const LOCAL_JOBS_MAX: usize = 4;
-const _: () = assert!(limits::DATA_HEADER_BYTES_MAX > 64 * limits::PACK_FILES_MAX);

@@ -112,6 +112,8 @@ enum State {
     Deciding,
     /// A file of one piece or less, wanted.
     Small,
+    /// Such a file, which has come and is being verified and staged.
+    Staging,
     /// A larger file, wanted.
     Large(Box<Large>),
     /// The driver publishes it.
@@ -284,6 +286,11 @@ impl Receiver {
                         file.entry
                     )));
                 }
+            }
+        }
+        for file in &header.files {
+            if let Some(incoming) = self.entries.get_mut(&file.entry) {
+                incoming.state = State::Staging;
             }
         }
         self.units.insert(header.unit..header.unit + 1);
@@ -597,7 +604,11 @@ fn check_entry(entry: &Entry) -> Result<(), WireError> {
             .is_some_and(|t| !t.is_empty() && t.len() <= limits::LINK_BYTES_MAX && !t.contains(&0)),
         EntryKind::Other => false,
     };
-    if !fits || entry.modified.nanos >= 1_000_000_000 || entry.mode > 0o7777 || entry.size > FILE_BYTES_MAX {
+    if !fits
+        || entry.modified.nanos >= 1_000_000_000
+        || entry.mode > 0o7777
+        || entry.size > limits::FILE_BYTES_MAX
+    {
         return Err(broken(format!("the offer of {} does not make sense", entry.path)));
     }
     Ok(())
@@ -634,8 +645,6 @@ fn broken(text: impl Into<String>) -> WireError {
 
 /// Unit numbers beyond this cannot be counted up from.
 const UNITS_MAX: u64 = u64::MAX - 1;
-/// No file system keeps larger files, and sums of offsets stay far from overflow.
-const FILE_BYTES_MAX: u64 = 1 << 62;
 /// Failures in one `commit`: with texts of the greatest length they fill half of a control frame.
 const FAILURES_MAX: usize = 100;
 /// Partial files in one `want`: with the most nodes each they fill a sixth of a control frame.

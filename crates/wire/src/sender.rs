@@ -301,7 +301,7 @@ impl Sender {
         if self.finished.is_empty() {
             return None;
         }
-        let count = self.finished.len().min(limits::PAGE_ENTRIES_MAX);
+        let count = self.finished.len().min(FINISHED_MAX);
         let files = self.finished.drain(..count).collect();
         Some(ControlMessage::Finish(Finish { transfer: self.transfer, files }))
     }
@@ -672,6 +672,9 @@ impl Units {
         number
     }
 }
+
+/// Files in one `finish`: with errors of the greatest length they fill half of a control frame.
+const FINISHED_MAX: usize = 100;
 
 /// A generous guess at the encoded size of an entry.
 fn entry_bytes(entry: &Entry) -> usize {

@@ -206,7 +206,7 @@ impl<'a> World<'a> {
         loop {
             self.pump();
             if let Some(end) = self.sender.end() {
-                let done = (*end.as_ref().expect("nobody cancels")).clone();
+                let done = *end.as_ref().expect("nobody cancels");
                 assert_eq!(self.settled.len(), self.tree.entries.len(), "every entry is settled once");
                 let all = done.committed + done.unchanged + done.failed;
                 assert_eq!(all, self.tree.entries.len() as u64 + 1, "and the source that failed");
