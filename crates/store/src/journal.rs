@@ -168,6 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_are_those_of_the_specification() {
+        let vectors = include_str!("../../../spec/vectors/journal.txt");
+        let lines = vectors.lines().filter(|line| !line.starts_with('#'));
+        let values: std::collections::HashMap<_, _> =
+            lines.filter_map(|line| line.split_once(" = ")).collect();
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let key = StageKey(std::array::from_fn(|i| i as u8));
+        let content: Vec<u8> = (0..SIZE).map(|i| (i % 251) as u8).collect();
+        assert_eq!((values["key"], values["size"]), (&*hex(&key.0), &*SIZE.to_string()));
+        assert_eq!(values["header"], hex(&header(&key, SIZE)));
+        let last = piece(&Bytes(content), 3);
+        assert_eq!((values["offset"], values["log2"]), (&*last.offset.to_string(), &*last.log2.to_string()));
+        assert_eq!((values["cv"], values["record"]), (&*hex(&last.cv), &*hex(&record(&last))));
+    }
+
+    #[test]
     fn what_holds_is_proven_and_merged() {
         let part = part();
         let journal = journal(&[piece(&part, 3), piece(&part, 1), piece(&part, 0), piece(&part, 1)]);
