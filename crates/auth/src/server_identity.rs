@@ -1,4 +1,4 @@
-//! The private key by which a server is known (spec/auth.md, "Server identity").
+//! The private key by which a server is known (spec/auth.md, "The server").
 //!
 //! It lies in the state folder in OpenSSH's format, without a passphrase, readable by its owner alone. Making it never
 //! replaces one that is there.
@@ -41,7 +41,7 @@ impl ServerIdentity {
     ///
     /// - Errors: [`FileError::Exposed`] if others can read the key; [`IdentityError::Malformed`] if it is none. Never
     ///   makes a new key in the place of one that cannot be read.
-    /// - Source: spec/auth.md, "Server identity".
+    /// - Source: spec/auth.md, "The server".
     pub fn load_or_create(state: &Path) -> Result<Self, IdentityError> {
         private_file::make_folder(state)?;
         let path = state.join("identity");

@@ -1,4 +1,4 @@
-//! The public key that a server is known by (spec/auth.md, "Server identity").
+//! The public key that a server is known by (spec/auth.md, "The server").
 
 use std::fmt;
 
