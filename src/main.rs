@@ -1,1 +1,60 @@
-fn main(){}
+//! `sft`: the command line. A switchboard: what was typed becomes what will be done, one match does it, and one place
+//! turns how it ended into a message and an exit code.
+
+mod amount;
+mod app;
+mod args;
+mod ask;
+mod cli;
+mod config;
+mod copying;
+mod exit;
+mod failure;
+mod lifetime;
+mod listed;
+mod long;
+mod names;
+mod place;
+mod progress;
+mod voice;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::app::App;
+use crate::args::{Arguments, Verb};
+use crate::exit::Exit;
+use crate::voice::Voice;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let voice = Voice::new(arguments.tone);
+    voice.start_log();
+    let exit = match run(arguments.verb, voice) {
+        Ok(exit) => exit,
+        Err(error) => failure::report(&error, &voice),
+    };
+    exit.into()
+}
+
+fn run(verb: Verb, voice: Voice) -> anyhow::Result<Exit> {
+    let app = App::new(voice)?;
+    match verb {
+        Verb::Serve(typed) => cli::serve::run(&app, typed),
+        Verb::Cp(typed) => app.run(cli::cp::run(&app, typed.resolve()?)),
+        Verb::Ls(typed) => app.run(cli::ls::run(&app, typed)),
+        Verb::Stat(typed) => app.run(cli::stat::run(&app, typed)),
+        Verb::Mkdir(typed) => app.run(cli::mkdir::run(&app, typed)),
+        Verb::Rm(typed) => app.run(cli::rm::run(&app, typed)),
+        Verb::Mv(typed) => app.run(cli::mv::run(&app, typed)),
+        Verb::Df(typed) => app.run(cli::df::run(&app, typed)),
+        Verb::Cat(typed) => app.run(cli::cat::run(&app, typed)),
+        Verb::Hash(typed) => app.run(cli::hash::run(&app, typed)),
+        Verb::Key(typed) => cli::key::run(&app, typed),
+        Verb::Invite(typed) => cli::invite::run(&app, typed),
+        Verb::Join(typed) => app.run(cli::join::run(&app, typed)),
+        Verb::Trust(typed) => cli::trust::run(&app, typed),
+        Verb::Help(typed) => cli::help::run(&app, typed),
+    }
+}

@@ -133,6 +133,12 @@ impl Location {
 }
 
 impl RemotePath {
+    /// The entry of this path, whatever it is; of the root, what is in it.
+    pub fn of(entry: EntryPath) -> Self {
+        let ending = if entry.is_root() { Ending::Contents } else { Ending::Name };
+        Self { entry, ending }
+    }
+
     /// Takes what was typed after the colon; the empty text means the root.
     pub fn parse(text: &[u8]) -> Result<Self, PathError> {
         let entry = EntryPath::from_typed(text)?;

@@ -1,0 +1,126 @@
+//! What every verb needs: a voice, the configuration, ways to hosts, and an end when the user says so.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sft_auth::{ClientKeys, Folders, KeySearch};
+use sft_client::{Client, ConnectOptions, InviteLink, RemoteLocation};
+
+use crate::args::RemoteArgs;
+use crate::ask;
+use crate::config::{Config, Reach};
+use crate::exit::Exit;
+use crate::failure::Interrupted;
+use crate::voice::Voice;
+
+/// One run of `sft`.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// How it speaks.
+    pub voice: Voice,
+    /// Where the user's files of sft lie.
+    pub folders: Folders,
+    config: Config,
+    /// Connected clients: one for each way to a host, and all are told when the run ends.
+    clients: Mutex<Vec<(Reach, Client)>>,
+}
+
+impl App {
+    /// Reads what the user has configured.
+    pub(crate) fn new(voice: Voice) -> anyhow::Result<Self> {
+        let folders = Folders::find()?;
+        let config = Config::load(&folders.config.join("config.toml"), &folders.home)?;
+        Ok(Self { voice, folders, config, clients: Mutex::default() })
+    }
+
+    /// Runs a verb to its end, or until the user interrupts it. A second interrupt ends the process at once.
+    pub(crate) fn run(&self, verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.context("cannot start: the system gives no threads")?;
+        let outcome = runtime.block_on(async {
+            tokio::select! {
+                outcome = verb => outcome,
+                () = interrupted() => Err(Interrupted.into()),
+            }
+        });
+        runtime.block_on(self.close_clients());
+        // Threads that read or write files are not waited for: what they leave is a stage, which is meant to be left.
+        runtime.shutdown_timeout(SHUTDOWN_WAIT);
+        outcome
+    }
+
+    /// A client of the host of a location, connected when it is needed first.
+    pub(crate) async fn connect(&self, host: &RemoteLocation, typed: &RemoteArgs) -> anyhow::Result<Client> {
+        let reach = self.config.reach(host, &typed.typed());
+        if let Some((_, client)) = self.clients().iter().find(|(known, _)| *known == reach) {
+            return Ok(client.clone());
+        }
+        let mut options = self.options(&reach).await?;
+        options.lanes = typed.lanes();
+        self.connect_with(reach, options).await
+    }
+
+    /// A client of the host of an invitation, which it redeems.
+    pub(crate) async fn join(
+        &self,
+        link: InviteLink,
+        host: &RemoteLocation,
+        typed: &RemoteArgs,
+    ) -> anyhow::Result<Client> {
+        // The link says where the server is: no alias stands in for that.
+        let reach = Config::default().reach(host, &typed.typed());
+        let mut options = self.options(&reach).await?;
+        options.invitation = Some(link);
+        self.connect_with(reach, options).await
+    }
+
+    async fn connect_with(&self, reach: Reach, options: ConnectOptions) -> anyhow::Result<Client> {
+        let client = Client::connect(reach.target.clone(), options).await?;
+        self.clients().push((reach, client.clone()));
+        Ok(client)
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Vec<(Reach, Client)>> {
+        self.clients.lock().expect("no holder of this lock panics")
+    }
+
+    async fn options(&self, reach: &Reach) -> anyhow::Result<ConnectOptions> {
+        let search = KeySearch::usual(&self.folders, reach.identity.clone());
+        let keys = tokio::task::spawn_blocking(move || ClientKeys::find(&search)).await??;
+        for skipped in keys.skipped() {
+            self.voice.detail(&format!("passed over: {skipped}"));
+        }
+        let mut options = ConnectOptions::new(keys, self.folders.trusted());
+        options.transport = reach.transport;
+        if self.voice.can_ask() {
+            options.on_unknown = Some(Arc::new(ask::trust));
+            options.on_passphrase = Some(Arc::new(ask::passphrase));
+        }
+        Ok(options)
+    }
+
+    async fn close_clients(&self) {
+        let clients = std::mem::take(&mut *self.clients());
+        for (_, client) in clients {
+            let _ = tokio::time::timeout(CLOSE_WAIT, client.close()).await;
+        }
+    }
+}
+
+/// Waits for the first interrupt; from then on a second one ends the process.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Without a handler the system's own stays, which ends the process: nothing is lost.
+        return std::future::pending().await;
+    }
+    tokio::spawn(async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(Exit::Interrupted.code().into());
+        }
+    });
+}
+
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+const SHUTDOWN_WAIT: Duration = Duration::from_millis(500);

@@ -1,0 +1,235 @@
+//! `sft serve`: serve a directory until told to stop.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Map, Value, json};
+use sft_doors::{ServeOptions, Server, StopReport};
+
+use crate::app::App;
+use crate::exit::Exit;
+use crate::names;
+
+/// Serve a directory on UDP and TCP port 1303
+///
+/// The keys in your ~/.ssh/authorized_keys own what is served; nobody else has any right until you `sft invite` them.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// What is served
+    #[arg(default_value = ".", value_name = "DIR")]
+    dir: PathBuf,
+    /// UDP and TCP port; 0 for any that is free
+    #[arg(long, default_value_t = 1303)]
+    port: u16,
+    /// Address to listen on, instead of every address of this machine; may be given again
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Vec<IpAddr>,
+    /// Let nobody change anything
+    #[arg(long)]
+    read_only: bool,
+    /// Where the server's identity and grants are kept
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+/// Serves until a signal comes; a second one ends the process at once.
+pub(crate) fn run(app: &App, typed: ServeArgs) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
+        .context("cannot start: the system gives no threads")?;
+    let report = runtime.block_on(serve(app, typed));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    tell_end(app, report?)?;
+    Ok(Exit::Done)
+}
+
+async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
+    let root = std::path::absolute(&typed.dir).context("the current directory cannot be named")?;
+    let authorized_keys = app.folders.authorized_keys();
+    let options = ServeOptions {
+        root: root.clone(),
+        addresses: typed.bind.iter().map(|ip| SocketAddr::new(*ip, typed.port)).collect(),
+        port: typed.port,
+        state: typed.state.unwrap_or_else(|| app.folders.state.clone()),
+        authorized_keys: authorized_keys.clone(),
+        read_only: typed.read_only,
+    };
+    let stop = stop_signal()?;
+    let server = Server::bind(options).await?;
+    let started = Started {
+        root,
+        addresses: server.addresses(),
+        fingerprint: server.key().to_string(),
+        owners: server.owner_keys().map_err(anyhow::Error::from),
+        authorized_keys,
+        read_only: typed.read_only,
+    };
+    started.tell(app)?;
+    Ok(server.run(stop).await)
+}
+
+/// What a server says when it is up.
+struct Started {
+    root: PathBuf,
+    addresses: Vec<SocketAddr>,
+    fingerprint: String,
+    owners: anyhow::Result<usize>,
+    authorized_keys: PathBuf,
+    read_only: bool,
+}
+
+impl Started {
+    fn tell(&self, app: &App) -> anyhow::Result<()> {
+        if app.voice.json() {
+            return app.voice.object(self.object());
+        }
+        app.voice.write(|out| out.write_all(self.text().as_bytes()))
+    }
+
+    fn object(&self) -> Map<String, Value> {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        let mut object = Map::new();
+        object.insert("event".into(), "serving".into());
+        names::put_path(&mut object, self.root.as_os_str().as_encoded_bytes());
+        object.insert("addresses".into(), json!(addresses));
+        object.insert("port".into(), json!(self.port()));
+        object.insert("fingerprint".into(), json!(self.fingerprint));
+        object.insert("owner_keys".into(), json!(self.owners.as_ref().copied().unwrap_or(0)));
+        object.insert("read_only".into(), json!(self.read_only));
+        object
+    }
+
+    fn text(&self) -> String {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        let kind = if self.read_only { "Serving, read-only," } else { "Serving" };
+        let mut text = format!("{kind} {}\n", names::shown(&self.root));
+        text += &format!("  listening    {}, UDP and TCP\n", addresses.join(" and "));
+        text += &format!("  fingerprint  {}\n", self.fingerprint);
+        text += &format!("  owners       {}\n\n", self.owners_text());
+        let remote = self.remote();
+        text += &format!(
+            "On the other machine:\n  sft ls {remote}\n  sft cp FILE {remote}\n\n\
+             Let in someone without a key here:\n  sft invite\n"
+        );
+        text
+    }
+
+    fn owners_text(&self) -> String {
+        let file = names::shown(&self.authorized_keys);
+        match &self.owners {
+            Ok(0) => format!("none: {file} names no key that may come in"),
+            Ok(1) => format!("1 key of {file}"),
+            Ok(count) => format!("{count} keys of {file}"),
+            Err(error) => format!("none: {error:#}"),
+        }
+    }
+
+    /// How the served directory is named elsewhere.
+    fn remote(&self) -> String {
+        let host = match self.addresses.first() {
+            Some(address) if !address.ip().is_unspecified() => match address.ip() {
+                IpAddr::V6(ip) => format!("[{ip}]"),
+                IpAddr::V4(ip) => ip.to_string(),
+            },
+            _ => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        };
+        match self.port() {
+            1303 => format!("{host}:"),
+            port => format!("sft://{host}:{port}/"),
+        }
+    }
+
+    fn port(&self) -> u16 {
+        self.addresses.first().map_or(0, SocketAddr::port)
+    }
+}
+
+fn tell_end(app: &App, report: StopReport) -> anyhow::Result<()> {
+    if app.voice.json() {
+        let object =
+            json!({ "event": "stopped", "sessions": report.sessions, "transfers": report.transfers });
+        return app.voice.write(|out| writeln!(out, "{object}"));
+    }
+    let text = match report {
+        StopReport { sessions: 0, .. } => "Stopped; nobody was connected.".to_owned(),
+        StopReport { sessions, transfers: 0 } => format!("Stopped; {sessions} sessions were open and idle."),
+        StopReport { sessions, transfers } => format!(
+            "Stopped; {transfers} transfers in {sessions} sessions were under way. What was verified is kept: they go on \
+             when the server is back."
+        ),
+    };
+    app.voice.note(&text);
+    Ok(())
+}
+
+/// Done when the first of SIGINT and SIGTERM comes.
+#[cfg(unix)]
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            std::process::exit(Exit::Interrupted.code().into());
+        });
+    })
+}
+
+/// Done when the user interrupts.
+#[cfg(not(unix))]
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    })
+}
+
+/// Threads that read, hash and write: enough to keep several disks busy, few enough for their stacks not to count.
+const BLOCKING_THREADS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(address: &str, owners: anyhow::Result<usize>) -> Started {
+        Started {
+            root: "/srv/files".into(),
+            addresses: vec![address.parse().unwrap()],
+            fingerprint: "SHA256:abc".into(),
+            owners,
+            authorized_keys: "/home/a/.ssh/authorized_keys".into(),
+            read_only: false,
+        }
+    }
+
+    #[test]
+    fn it_says_what_to_type_elsewhere() {
+        let text = started("192.0.2.1:1303", Ok(2)).text();
+        assert!(text.starts_with("Serving /srv/files\n  listening    192.0.2.1:1303, UDP and TCP\n"), "{text}");
+        assert!(text.contains("\n  owners       2 keys of /home/a/.ssh/authorized_keys\n"), "{text}");
+        assert!(text.contains("\n  sft cp FILE 192.0.2.1:\n"), "{text}");
+        assert_eq!(started("[2001:db8::1]:4000", Ok(1)).remote(), "sft://[2001:db8::1]:4000/");
+    }
+
+    #[test]
+    fn it_says_that_nobody_may_come_in() {
+        let text = started("192.0.2.1:1303", Ok(0)).text();
+        assert!(text.contains("none: /home/a/.ssh/authorized_keys names no key that may come in"), "{text}");
+        let text = started("192.0.2.1:1303", Err(anyhow::anyhow!("it can be written by others"))).text();
+        assert!(text.contains("none: it can be written by others"), "{text}");
+    }
+}

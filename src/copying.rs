@@ -1,0 +1,275 @@
+//! One copy while it runs: its bar, its events, its result; as text for people or as JSON.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use sft_client::{Code, Counters, Event, EventSink, Summary, TransferError, Transport, WireError};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::exit::Exit;
+use crate::failure::exit_of_entry;
+use crate::names::{put_error, put_path};
+use crate::progress::{Bar, Snapshot};
+use crate::voice::Voice;
+
+/// A copy under way.
+#[derive(Debug)]
+pub(crate) struct Copying {
+    voice: Voice,
+    counters: Arc<Counters>,
+    events: mpsc::Receiver<Event>,
+    bar: Option<Bar>,
+    begun: Instant,
+    failures_told: u64,
+}
+
+impl Copying {
+    /// Begins to watch what the sink is told.
+    pub(crate) fn new(voice: Voice) -> (Self, EventSink) {
+        let (sink, events) = EventSink::new();
+        let counters = sink.counters().clone();
+        let bar = voice.draws().then(Bar::new);
+        (Self { voice, counters, events, bar, begun: Instant::now(), failures_told: 0 }, sink)
+    }
+
+    /// Runs the transfer to its end, telling how it goes.
+    pub(crate) async fn run(
+        mut self,
+        transfer: impl Future<Output = Result<Summary, TransferError>>,
+    ) -> anyhow::Result<Exit> {
+        let mut transfer = std::pin::pin!(transfer);
+        let mut tick = interval(if self.voice.json() { OBJECT_EVERY } else { DRAW_EVERY });
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        // The first tick comes at once, before there is anything to tell.
+        tick.tick().await;
+        let summary = loop {
+            tokio::select! {
+                summary = &mut transfer => break summary?,
+                Some(event) = self.events.recv() => self.tell(event)?,
+                _ = tick.tick() => self.show()?,
+            }
+        };
+        while let Ok(event) = self.events.try_recv() {
+            self.tell(event)?;
+        }
+        self.finish(&summary)
+    }
+
+    fn show(&mut self) -> anyhow::Result<()> {
+        let snapshot = Snapshot::of(&self.counters);
+        if let Some(bar) = &mut self.bar {
+            bar.update(&snapshot);
+        }
+        if self.voice.json() {
+            self.voice.object(progress_object(&snapshot))?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, event: Event) -> anyhow::Result<()> {
+        if self.voice.json() {
+            return self.voice.object(event_object(&event));
+        }
+        self.failures_told += u64::from(matches!(event, Event::Failed { .. }));
+        let voice = self.voice;
+        let tell = || match event {
+            Event::Failed { path, error } => voice.warn(&format!("{path}: {error}")),
+            Event::Unapplied { path, attribute, error } => {
+                voice.note(&unapplied_line(&path, &attribute, &error))
+            }
+            Event::LaneUp { transport } => voice.detail(&format!("lane up: {}", lane_name(transport))),
+            Event::LaneDown { transport, reason } => {
+                voice.detail(&format!("lane down: {}: {reason}", lane_name(transport)));
+            }
+            Event::Reconnecting { silent, reason } => {
+                voice.note(&format!(
+                    "connecting again, after {} s without progress: {reason}",
+                    silent.as_secs()
+                ));
+            }
+            Event::Reconnected => voice.note("connected again, and going on"),
+        };
+        match &self.bar {
+            Some(bar) => bar.say(tell),
+            None => tell(),
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, summary: &Summary) -> anyhow::Result<Exit> {
+        self.bar = None;
+        let snapshot = Snapshot::of(&self.counters);
+        let took = self.begun.elapsed();
+        let exit = exit_of(summary);
+        if self.voice.json() {
+            self.voice.object(result_object(summary, &snapshot, took, exit))?;
+            return Ok(exit);
+        }
+        let untold = summary.failed.saturating_sub(self.failures_told);
+        if untold > 0 {
+            self.voice.warn(&format!("{untold} more entries failed"));
+        }
+        self.voice.note(&snapshot.last_line(summary, took));
+        Ok(exit)
+    }
+}
+
+/// How a copy with failures ends: as the worst of them, but refused only if nothing else came of it.
+fn exit_of(summary: &Summary) -> Exit {
+    if summary.failed == 0 {
+        return Exit::Done;
+    }
+    let exits = || summary.failures.iter().map(|(_, error)| exit_of_entry(error));
+    if exits().any(|exit| exit == Exit::Integrity) {
+        return Exit::Integrity;
+    }
+    let nothing_else = summary.committed + summary.unchanged == 0;
+    if nothing_else && exits().all(|exit| exit == Exit::Refused) { Exit::Refused } else { Exit::SomeFailed }
+}
+
+fn unapplied_line(path: &sft_base::EntryPath, attribute: &str, error: &WireError) -> String {
+    if attribute == "set-id" && error.code == Code::DENIED {
+        return format!(
+            "{path}: set-user-ID and set-group-ID bits were left out; --keep-setid keeps them in a download"
+        );
+    }
+    format!("{path}: its {attribute} could not be set: {error}")
+}
+
+fn lane_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Quic => "quic",
+        Transport::Tcp => "tcp",
+    }
+}
+
+fn event_object(event: &Event) -> Map<String, Value> {
+    let mut object = Map::new();
+    let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
+    match event {
+        Event::Failed { path, error } => {
+            put("event", "failed".into());
+            put_error(&mut object, error);
+            put_path(&mut object, path.as_bytes());
+        }
+        Event::Unapplied { path, attribute, error } => {
+            put("event", "unapplied".into());
+            put("attribute", attribute.clone().into());
+            put_error(&mut object, error);
+            put_path(&mut object, path.as_bytes());
+        }
+        Event::LaneUp { transport } => {
+            put("event", "lane-up".into());
+            put("transport", lane_name(*transport).into());
+        }
+        Event::LaneDown { transport, reason } => {
+            put("event", "lane-down".into());
+            put("transport", lane_name(*transport).into());
+            put("reason", reason.clone().into());
+        }
+        Event::Reconnecting { silent, reason } => {
+            put("event", "reconnecting".into());
+            put("silent_ms", (silent.as_millis() as u64).into());
+            put("reason", reason.clone().into());
+        }
+        Event::Reconnected => {
+            put("event", "reconnected".into());
+        }
+    }
+    object
+}
+
+fn progress_object(snapshot: &Snapshot) -> Map<String, Value> {
+    let Snapshot { entries, bytes, complete, settled, kept, moved, .. } = *snapshot;
+    object_of(json!({
+        "event": "progress", "entries": entries, "bytes": bytes, "complete": complete,
+        "settled": settled, "bytes_kept": kept, "bytes_moved": moved,
+    }))
+}
+
+fn result_object(summary: &Summary, snapshot: &Snapshot, took: Duration, exit: Exit) -> Map<String, Value> {
+    object_of(json!({
+        "event": "result",
+        "committed": summary.committed, "unchanged": summary.unchanged, "failed": summary.failed,
+        "unapplied": summary.unapplied,
+        "bytes_kept": snapshot.kept, "bytes_moved": snapshot.quic + snapshot.tcp,
+        "bytes_quic": snapshot.quic, "bytes_tcp": snapshot.tcp,
+        "seconds": took.as_secs_f64(), "exit": exit.code(),
+    }))
+}
+
+fn object_of(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+const OBJECT_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sft_base::EntryPath;
+
+    fn summary(committed: u64, codes: &[Code]) -> Summary {
+        let failures = codes.iter().map(|code| (EntryPath::root(), code.because("no"))).collect();
+        Summary { committed, failed: codes.len() as u64, failures, ..Summary::default() }
+    }
+
+    #[test]
+    fn the_worst_failure_is_the_exit() {
+        let cases = [
+            (summary(1, &[]), Exit::Done),
+            (summary(1, &[Code::READ]), Exit::SomeFailed),
+            (summary(1, &[Code::READ, Code::INTEGRITY]), Exit::Integrity),
+            (summary(1, &[Code::DENIED]), Exit::SomeFailed),
+            (summary(0, &[Code::DENIED, Code::DENIED]), Exit::Refused),
+            (summary(0, &[Code::DENIED, Code::NO_SPACE]), Exit::SomeFailed),
+        ];
+        for (summary, exit) in cases {
+            assert_eq!(exit_of(&summary), exit, "{summary:?}");
+        }
+    }
+
+    #[test]
+    fn events_are_objects() {
+        let event = |event| Value::Object(event_object(&event)).to_string();
+        let failed = Event::Failed {
+            path: EntryPath::from_typed(b"a/b").unwrap(),
+            error: Code::NO_SPACE.because("the disk is full"),
+        };
+        assert_eq!(
+            event(failed),
+            r#"{"code":"no-space","event":"failed","path":"a/b","retry":true,"text":"the disk is full"}"#
+        );
+        let up = Event::LaneUp { transport: Transport::Tcp };
+        assert_eq!(event(up), r#"{"event":"lane-up","transport":"tcp"}"#);
+        let again = Event::Reconnecting { silent: Duration::from_millis(1500), reason: "gone".into() };
+        assert_eq!(event(again), r#"{"event":"reconnecting","reason":"gone","silent_ms":1500}"#);
+    }
+
+    #[test]
+    fn the_result_is_an_object() {
+        let snapshot = Snapshot { kept: 1, quic: 2, tcp: 3, ..Snapshot::default() };
+        let object =
+            result_object(&summary(4, &[Code::READ]), &snapshot, Duration::from_secs(2), Exit::SomeFailed);
+        assert_eq!(
+            Value::Object(object).to_string(),
+            r#"{"bytes_kept":1,"bytes_moved":5,"bytes_quic":2,"bytes_tcp":3,"committed":4,"event":"result","exit":1,"failed":1,"seconds":2.0,"unapplied":0,"unchanged":0}"#
+        );
+    }
+
+    #[test]
+    fn dropped_set_id_bits_are_told_with_the_way_to_keep_them() {
+        let path = EntryPath::from_typed(b"a").unwrap();
+        let line = unapplied_line(&path, "set-id", &Code::DENIED.because("not taken over"));
+        assert!(line.contains("--keep-setid"), "{line}");
+        let line = unapplied_line(&path, "mode", &Code::PERMISSION.because("not yours"));
+        assert_eq!(line, "a: its mode could not be set: not yours");
+    }
+}

@@ -1,0 +1,134 @@
+//! The one place that turns what went wrong into a message and an exit code.
+
+use sft_client::{Code, ConnectError, LocationError, RequestError, TransferError, WireError};
+
+use crate::config::ConfigError;
+use crate::exit::Exit;
+use crate::voice::{ReaderGone, Voice};
+
+/// What was typed makes no sense, though each argument alone does.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// The user stopped it.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; what was copied stays, and the same command goes on from there")]
+pub(crate) struct Interrupted;
+
+/// Something is not permitted that no server was asked about.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) String);
+
+/// Says what went wrong, and gives the exit code for it.
+pub(crate) fn report(error: &anyhow::Error, voice: &Voice) -> Exit {
+    if error.is::<ReaderGone>() {
+        return Exit::Done;
+    }
+    let exit = exit_of(error);
+    voice.fail(&sentence(error), exit);
+    exit
+}
+
+/// Every layer's sentence, from the verb's down to the system's; a layer that says the same again is left out.
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |mut text, layer| {
+        if text.is_empty() {
+            return layer;
+        }
+        if !text.ends_with(&layer) {
+            text.push_str(": ");
+            text.push_str(&layer);
+        }
+        text
+    })
+}
+
+/// The exit code for an error, by the first layer that has one.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    error.chain().find_map(exit_of_layer).unwrap_or(Exit::Local)
+}
+
+fn exit_of_layer(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if error.is::<Interrupted>() {
+        return Some(Exit::Interrupted);
+    }
+    if error.is::<Usage>() || error.is::<LocationError>() || error.is::<ConfigError>() {
+        return Some(Exit::Usage);
+    }
+    if error.is::<Refused>() {
+        return Some(Exit::Refused);
+    }
+    if let Some(error) = error.downcast_ref::<ConnectError>() {
+        return Some(exit_of_connect(error));
+    }
+    if let Some(error) = error.downcast_ref::<RequestError>() {
+        return Some(exit_of_request(error));
+    }
+    error.downcast_ref::<TransferError>().map(exit_of_transfer)
+}
+
+fn exit_of_connect(error: &ConnectError) -> Exit {
+    match error {
+        _ if error.is_refusal() => Exit::Refused,
+        _ if error.is_local() => Exit::Local,
+        _ => Exit::Connect,
+    }
+}
+
+fn exit_of_request(error: &RequestError) -> Exit {
+    match error {
+        RequestError::Connect(error) => exit_of_connect(error),
+        RequestError::Failed(error) => exit_of_entry(error),
+        RequestError::Unknown { .. } | RequestError::Lost(_) | RequestError::Misbehaved(_) => Exit::Connect,
+    }
+}
+
+fn exit_of_transfer(error: &TransferError) -> Exit {
+    match error {
+        TransferError::Connect(error) => exit_of_connect(error),
+        TransferError::Lost { .. } | TransferError::Misbehaved(_) => Exit::Connect,
+        TransferError::Refused(error) | TransferError::GivenUp(error) => exit_of_entry(error),
+        TransferError::Local { .. } | TransferError::Destination { .. } => Exit::Local,
+    }
+}
+
+/// What one failed entry, or one failed request, makes of the whole.
+pub(crate) fn exit_of_entry(error: &WireError) -> Exit {
+    match error.code {
+        Code::DENIED | Code::UNAUTHENTICATED => Exit::Refused,
+        Code::INTEGRITY => Exit::Integrity,
+        _ => Exit::SomeFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    fn failed(code: Code) -> anyhow::Error {
+        RequestError::Failed(code.because("no")).into()
+    }
+
+    #[test]
+    fn every_kind_has_its_code() {
+        assert_eq!(exit_of(&Usage("x".into()).into()), Exit::Usage);
+        assert_eq!(exit_of(&LocationError::Empty.into()), Exit::Usage);
+        assert_eq!(exit_of(&Interrupted.into()), Exit::Interrupted);
+        assert_eq!(exit_of(&failed(Code::NOT_FOUND)), Exit::SomeFailed);
+        assert_eq!(exit_of(&failed(Code::DENIED)), Exit::Refused);
+        assert_eq!(exit_of(&failed(Code::INTEGRITY)), Exit::Integrity);
+        assert_eq!(exit_of(&anyhow::anyhow!("anything else")), Exit::Local);
+        assert_eq!(exit_of(&failed(Code::DENIED).context("h:a")), Exit::Refused, "context keeps the code");
+    }
+
+    #[test]
+    fn layers_are_told_once() {
+        let error = Err::<(), _>(failed(Code::NOT_FOUND)).context("h:a").unwrap_err();
+        assert_eq!(sentence(&error), "h:a: no");
+        let twice = std::io::Error::other(std::io::Error::other("inner"));
+        assert_eq!(sentence(&anyhow::Error::from(twice).context("outer")), "outer: inner");
+    }
+}
