@@ -387,6 +387,7 @@ pub(super) const PART_SUFFIX: &str = ".part";
 pub(super) const JOURNAL_SUFFIX: &str = ".journal";
 /// Shorter zeros are written: a hole of less than a few blocks saves nothing.
 const HOLE_BYTES_MIN: usize = 64 << 10;
-/// Enough for a disk to write in one go, and little enough to be done before much more has come.
-const EARLY_BYTES: u64 = 16 << 20;
+/// Enough for a disk to write in one go, and little enough to be done before much more has come. Writing 2 GiB and flushing it
+/// took 2.3 s with 64 MiB, 2.5 s with 8 MiB, and 5.1 s without (ext4 on a virtual disk, medians of three).
+const EARLY_BYTES: u64 = 64 << 20;
 const LOCK_TRIES: u32 = 16;
