@@ -1,1 +1,37 @@
-//! sft-testkit
+//! A server, a client and the network between them, for tests of promises.
+//!
+//! Everything here drives the shipped binary from outside, as a user would, or speaks the protocol to it by hand. It
+//! decides nothing about the protocol itself, and leaves nothing behind: no process, no mount, no file.
+
+mod command;
+pub use command::{Ran, Running};
+mod person;
+pub use person::Person;
+mod server;
+pub use server::Server;
+mod world;
+pub use world::World;
+
+mod relay;
+pub use relay::{Fate, Relay};
+mod raw_peer;
+mod relay_tcp;
+mod relay_udp;
+pub use raw_peer::RawPeer;
+
+mod content;
+pub use content::Dice;
+mod tree;
+pub use tree::{Tree, remove_tree};
+mod compare;
+pub use compare::{assert_same_tree, assert_same_tree_by_find, snapshot};
+mod mounted;
+pub use mounted::Mounted;
+
+/// Words of a command line, of whatever type each is.
+#[macro_export]
+macro_rules! args {
+    ($($word:expr),* $(,)?) => {
+        vec![$(::std::ffi::OsString::from(&$word)),*]
+    };
+}
