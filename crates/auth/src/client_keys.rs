@@ -77,13 +77,11 @@ pub enum SignError {
     /// The agent did not sign.
     #[error(transparent)]
     Agent(#[from] AgentError),
-    /// The key is damaged.
-    #[error("the key in {} cannot sign", path.display())]
-    Key {
+    /// The numbers of the key do not belong together.
+    #[error("the key in {} is damaged and cannot sign", path.display())]
+    Damaged {
         /// The key file.
         path: PathBuf,
-        /// What the library said.
-        source: ssh_key::Error,
     },
     /// The user name is too long for a proof.
     #[error("a user name of {0} bytes is too long: {max} is the most", max = sft_base::limits::USER_BYTES_MAX)]
@@ -208,8 +206,8 @@ impl ClientKey {
                 open(file, passphrase)?;
                 let key =
                     file.opened().ok_or_else(|| SignError::NoPassphrase { path: file.path().into() })?;
-                let signed = key_file::sign(key, message);
-                signed.map_err(|source| SignError::Key { path: file.path().into(), source })?
+                let signature = key.sign(&sshsig::signed_bytes(message));
+                signature.ok_or_else(|| SignError::Damaged { path: file.path().into() })?
             }
         };
         Ok(sshsig::encode(&self.public, &signature))
@@ -251,16 +249,17 @@ fn put_named_first(keys: &mut Vec<ClientKey>, named: NamedKey, path: &Path) -> R
 
 fn open(file: &KeyFile, ask: &mut dyn FnMut(&str) -> Option<Zeroizing<String>>) -> Result<(), SignError> {
     let mut question = format!("Passphrase for {}: ", file.path().display());
+    if file.opened().is_some() {
+        return Ok(());
+    }
     for _ in 0..PASSPHRASE_TRIES {
-        if file.opened().is_some() {
+        let answer = ask(&question).ok_or_else(|| SignError::NoPassphrase { path: file.path().into() })?;
+        if file.open_with(&answer).is_ok() {
             return Ok(());
         }
-        let answer = ask(&question).ok_or_else(|| SignError::NoPassphrase { path: file.path().into() })?;
-        file.open_with(&answer);
         question = format!("That is not it. Passphrase for {}: ", file.path().display());
     }
-    let wrong = || SignError::WrongPassphrase { path: file.path().into() };
-    file.opened().map(drop).ok_or_else(wrong)
+    Err(SignError::WrongPassphrase { path: file.path().into() })
 }
 
 const PASSPHRASE_TRIES: usize = 3;

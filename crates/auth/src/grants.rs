@@ -16,7 +16,7 @@ use crate::fingerprint::Fingerprint;
 use crate::grant::Scope;
 use crate::grants_text::{self, MalformedGrants};
 use crate::invitation::{Invitation, InvitationId, InvitationSecret, InvitationTerms, InvitationVerifier};
-use crate::key_file::random;
+use crate::openssh_key::random;
 use crate::private_file::{self, FileError, Opened};
 use crate::public_key::PublicKeyId;
 use crate::watched::Watched;
@@ -197,6 +197,7 @@ impl Grants {
     ) -> Result<T, E> {
         let path = self.file.path();
         let _lock = private_file::lock(path).map_err(GrantsError::from)?;
+        self.file.forget();
         let before = self.contents()?;
         let mut contents = Contents::clone(&before);
         let answer = change(&mut contents)?;

@@ -7,17 +7,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use aws_lc_rs::rand;
 use sft_base::limits::KEY_FILE_BYTES_MAX;
-use ssh_key::private::{Ed25519Keypair, KeypairData};
-use ssh_key::{Cipher, HashAlg, Kdf, LineEnding, PrivateKey};
 use zeroize::Zeroizing;
 
+use crate::openssh_key::{self, BEGIN, OpenKey, PrivateKeyError, SealedKey};
 use crate::private_file::{self, FileError, Opened};
+use crate::private_key::PrivateKey;
 use crate::public_key::{PublicKeyError, PublicKeyId};
-use crate::rsa_key;
-use crate::ssh_wire::put_string;
-use crate::sshsig::{NAMESPACE, signed_bytes};
 
 /// Why a key file cannot be used, or made.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +27,13 @@ pub enum KeyFileError {
         /// The key file.
         path: PathBuf,
     },
-    /// It looks like a key in OpenSSH's format, and is none.
-    #[error("{} is not a key that can be read", path.display())]
+    /// It looks like a key in OpenSSH's format, and is none; or one cannot be made.
+    #[error("{} is not a key that can be used", path.display())]
     Malformed {
         /// The key file.
         path: PathBuf,
-        /// What the parser said.
-        source: ssh_key::Error,
+        /// Why.
+        source: PrivateKeyError,
     },
     /// A key of a kind that is not accepted.
     #[error("the key in {} cannot be used", path.display())]
@@ -67,13 +63,12 @@ pub enum KeyFileError {
     },
 }
 
-/// A private key file that has been read, and opened if a passphrase was given.
+/// A private key file that has been read, and opened if it has no passphrase or was given it.
 pub(crate) struct KeyFile {
     path: PathBuf,
-    stored: PrivateKey,
-    public: PublicKeyId,
-    /// The key without its passphrase, once it was needed: asked for again only by another process.
-    open: OnceLock<PrivateKey>,
+    sealed: SealedKey,
+    /// Once it was needed: the passphrase is asked for again only by another process.
+    open: OnceLock<OpenKey>,
 }
 
 /// What a file that a user named as identity turned out to be.
@@ -105,18 +100,19 @@ impl KeyFile {
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, KeyFileError> {
-        if !text.contains("BEGIN OPENSSH PRIVATE KEY") {
+        if !text.contains(BEGIN) {
             return Err(KeyFileError::OtherFormat { path: path.into() });
         }
-        let malformed = |source| KeyFileError::Malformed { path: path.into(), source };
-        let stored = PrivateKey::from_openssh(text).map_err(malformed)?;
-        let blob = stored.public_key().to_bytes().map_err(malformed)?;
-        let public = PublicKeyId::from_blob(&blob);
-        let public = public.map_err(|source| KeyFileError::Kind { path: path.into(), source })?;
-        if public.kind().is_hardware() {
+        let sealed = SealedKey::parse(text).map_err(|e| unusable(path, e))?;
+        if sealed.public().kind().is_hardware() {
             return Err(KeyFileError::Hardware { path: path.into() });
         }
-        Ok(Self { path: path.into(), stored, public, open: OnceLock::new() })
+        let open = OnceLock::new();
+        if !sealed.is_encrypted() {
+            let key = sealed.open("").map_err(|e| unusable(path, e))?;
+            open.get_or_init(|| key);
+        }
+        Ok(Self { path: path.into(), sealed, open })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -124,45 +120,25 @@ impl KeyFile {
     }
 
     pub(crate) fn public(&self) -> &PublicKeyId {
-        &self.public
+        self.sealed.public()
     }
 
-    /// The comment; empty while the file is encrypted, where it is encrypted too.
+    /// The comment; empty while the file is encrypted, as the comment is too.
     pub(crate) fn comment(&self) -> &str {
-        self.stored.comment()
-    }
-
-    pub(crate) fn is_encrypted(&self) -> bool {
-        self.stored.is_encrypted()
+        self.open.get().map_or("", |open| &open.comment)
     }
 
     /// The private key, if it needs no passphrase or was opened before.
     pub(crate) fn opened(&self) -> Option<&PrivateKey> {
-        if self.is_encrypted() { self.open.get() } else { Some(&self.stored) }
+        self.open.get().map(|open| &open.private)
     }
 
-    /// Opens the file with a passphrase; false if it is the wrong one.
-    pub(crate) fn open_with(&self, passphrase: &str) -> bool {
-        let Ok(key) = self.stored.decrypt(passphrase) else { return false };
-        // The private half must belong to the public half that stands in the clear.
-        let same = key.public_key().to_bytes().is_ok_and(|blob| blob == self.public.blob());
-        same && (self.open.set(key).is_ok() || self.open.get().is_some())
+    /// Opens the file with a passphrase, if it is the right one.
+    pub(crate) fn open_with(&self, passphrase: &str) -> Result<(), PrivateKeyError> {
+        let key = self.sealed.open(passphrase)?;
+        self.open.get_or_init(|| key);
+        Ok(())
     }
-}
-
-/// Signs, and gives the SSH signature blob over the SSHSIG of `message`.
-pub(crate) fn sign(key: &PrivateKey, message: &[u8]) -> Result<Vec<u8>, ssh_key::Error> {
-    let mut blob = Vec::new();
-    if let Some(rsa) = key.key_data().rsa() {
-        let data = rsa_key::sign(rsa, &signed_bytes(message)).ok_or(ssh_key::Error::Crypto)?;
-        put_string(&mut blob, b"rsa-sha2-512");
-        put_string(&mut blob, &data);
-    } else {
-        let signed = key.sign(NAMESPACE, HashAlg::Sha512, message)?;
-        put_string(&mut blob, signed.signature().algorithm().as_str().as_bytes());
-        put_string(&mut blob, signed.signature().as_bytes());
-    }
-    Ok(blob)
 }
 
 /// Makes an Ed25519 key at `path` (0600) and its public half at `path.pub` (0644).
@@ -178,40 +154,28 @@ pub(crate) fn generate(
     if path.symlink_metadata().is_ok() {
         return Err(KeyFileError::Exists { path: path.into() });
     }
-    let key = new_ed25519(comment).and_then(|key| match passphrase {
-        Some(passphrase) => encrypt(&key, passphrase),
-        None => Ok(key),
-    });
-    let malformed = |source| KeyFileError::Malformed { path: path.into(), source };
-    let key = key.map_err(malformed)?;
-    let text = key.to_openssh(LineEnding::LF).map_err(malformed)?;
-    let blob = key.public_key().to_bytes().map_err(malformed)?;
-    let public = PublicKeyId::from_blob(&blob);
-    let public = public.map_err(|source| KeyFileError::Kind { path: path.into(), source })?;
+    let (public, text) = new_key(comment, passphrase).map_err(|e| unusable(path, e))?;
     private_file::replace(path, text.as_bytes(), 0o600)?;
     let line = format!("{} {comment}\n", public.to_line());
     private_file::replace(&public_path(path), line.as_bytes(), 0o644)?;
     Ok(public)
 }
 
-/// A new Ed25519 key, from the system's random numbers.
-pub(crate) fn new_ed25519(comment: &str) -> Result<PrivateKey, ssh_key::Error> {
-    let mut seed = Zeroizing::new([0; 32]);
-    random(&mut *seed)?;
-    PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&seed)), comment)
+fn new_key(
+    comment: &str,
+    passphrase: Option<&str>,
+) -> Result<(PublicKeyId, Zeroizing<String>), PrivateKeyError> {
+    let key = openssh_key::new_ed25519(comment)?;
+    let PrivateKey::Ed25519 { seed, public } = &key.private else { return Err(PrivateKeyError::Malformed) };
+    let text = openssh_key::write_ed25519(seed, public, comment, passphrase)?;
+    Ok((SealedKey::parse(&text)?.public().clone(), text))
 }
 
-/// Fills `bytes` from the system's random numbers.
-pub(crate) fn random(bytes: &mut [u8]) -> Result<(), ssh_key::Error> {
-    rand::fill(bytes).map_err(|_| ssh_key::Error::Crypto)
-}
-
-fn encrypt(key: &PrivateKey, passphrase: &str) -> Result<PrivateKey, ssh_key::Error> {
-    let (mut salt, mut check) = (vec![0; 16], [0; 4]);
-    random(&mut salt)?;
-    random(&mut check)?;
-    let kdf = Kdf::Bcrypt { salt, rounds: BCRYPT_ROUNDS };
-    key.encrypt_with(Cipher::Aes256Ctr, kdf, u32::from_ne_bytes(check), passphrase)
+fn unusable(path: &Path, source: PrivateKeyError) -> KeyFileError {
+    match source {
+        PrivateKeyError::Kind(source) => KeyFileError::Kind { path: path.into(), source },
+        source => KeyFileError::Malformed { path: path.into(), source },
+    }
 }
 
 fn text(opened: Opened, path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
@@ -227,9 +191,6 @@ fn public_path(path: &Path) -> PathBuf {
     name.push(".pub");
     name.into()
 }
-
-/// As ssh-keygen has it today.
-const BCRYPT_ROUNDS: u32 = 24;
 
 #[cfg(test)]
 mod tests {
@@ -258,11 +219,12 @@ mod tests {
         let path = dir.path().join("k");
         generate(&path, "c", Some("open sesame")).unwrap();
         let key = KeyFile::read(&path).unwrap();
-        assert!(key.is_encrypted() && key.opened().is_none());
-        assert!(!key.open_with("open barley"));
+        assert!(key.opened().is_none() && key.comment().is_empty());
+        assert!(key.open_with("open barley").is_err());
         assert!(key.opened().is_none());
-        assert!(key.open_with("open sesame"));
+        key.open_with("open sesame").unwrap();
         assert!(key.opened().is_some());
+        assert_eq!(key.comment(), "c");
     }
 
     #[test]

@@ -21,7 +21,10 @@ pub use trust::{Trust, TrustCheck, TrustError, TrustedServer};
 
 mod public_key;
 pub use public_key::{PublicKeyError, PublicKeyId};
+mod openssh_key;
+pub use openssh_key::PrivateKeyError;
 mod key_file;
+mod private_key;
 pub use key_file::KeyFileError;
 mod client_keys;
 pub use client_keys::{ClientKey, ClientKeys, KeySearch, KeySource, SignError, SkippedKey};
@@ -54,7 +57,6 @@ mod path_text;
 pub use path_text::PathTextError;
 mod private_file;
 pub use private_file::FileError;
-mod rsa_key;
 mod ssh_wire;
 mod utc;
 mod watched;

@@ -77,16 +77,15 @@ impl PublicKeyId {
 
     /// Takes a line `TYPE BASE64 [COMMENT]`, as in a `.pub` file; gives the comment too, empty if there is none.
     pub fn from_line(line: &str) -> Result<(Self, &str), PublicKeyError> {
-        let mut fields = line.trim().splitn(3, [' ', '\t']);
-        let (Some(name), Some(base64)) = (fields.next(), fields.next()) else {
-            return Err(PublicKeyError::Malformed);
-        };
+        let (name, rest) = line.trim().split_once([' ', '\t']).ok_or(PublicKeyError::Malformed)?;
+        let rest = rest.trim_start();
+        let (base64, comment) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
         let blob = Base64::decode_vec(base64).map_err(|_| PublicKeyError::Malformed)?;
         let key = Self::from_blob(&blob)?;
         if key.algorithm() != name {
             return Err(PublicKeyError::Malformed);
         }
-        Ok((key, fields.next().unwrap_or("").trim()))
+        Ok((key, comment.trim()))
     }
 
     /// `TYPE BASE64`, without a comment.
@@ -224,6 +223,8 @@ mod tests {
             assert_eq!(key.blob(), good);
             let line = format!("{} ana@laptop home", key.to_line());
             assert_eq!(PublicKeyId::from_line(&line), Ok((key, "ana@laptop home")));
+            let spread = format!("\t{}\n", line.replace(' ', " \t"));
+            assert!(PublicKeyId::from_line(&spread).is_ok(), "any number of blanks between");
         }
     }
 

@@ -6,11 +6,11 @@
 use std::path::{Path, PathBuf};
 
 use sft_base::limits::KEY_FILE_BYTES_MAX;
-use ssh_key::{LineEnding, PrivateKey};
 use zeroize::Zeroizing;
 
-use crate::key_file::new_ed25519;
+use crate::openssh_key::{self, OpenKey, PrivateKeyError, SealedKey};
 use crate::private_file::{self, FileError, Opened};
+use crate::private_key::PrivateKey;
 use crate::server_key::ServerKey;
 
 /// A server's Ed25519 key pair; the private half is wiped from memory when dropped.
@@ -31,9 +31,9 @@ pub enum IdentityError {
         /// `STATE/identity`.
         path: PathBuf,
     },
-    /// The system gave no random numbers, or the key could not be encoded.
+    /// The system gave no random numbers.
     #[error("cannot make a key")]
-    Generate(#[source] ssh_key::Error),
+    Generate(#[source] PrivateKeyError),
 }
 
 impl ServerIdentity {
@@ -71,21 +71,25 @@ impl ServerIdentity {
     fn read(opened: Opened, path: &Path) -> Result<Self, IdentityError> {
         opened.require_secret()?;
         let bytes = Zeroizing::new(opened.read(KEY_FILE_BYTES_MAX)?);
-        let key = PrivateKey::from_openssh(&*bytes);
-        let identity = key.ok().and_then(|key| Self::from_private(&key));
+        let text = std::str::from_utf8(&bytes).ok();
+        let key = text.and_then(|text| SealedKey::parse(text).ok()).filter(|key| !key.is_encrypted());
+        let identity = key.and_then(|key| key.open("").ok()).and_then(Self::from_key);
         identity.ok_or_else(|| IdentityError::Malformed { path: path.into() })
     }
 
     fn create(path: &Path) -> Result<Self, IdentityError> {
-        let private = new_ed25519("sft server").map_err(IdentityError::Generate)?;
-        let text = private.to_openssh(LineEnding::LF).map_err(IdentityError::Generate)?;
-        private_file::replace(path, text.as_bytes(), 0o600)?;
-        Self::from_private(&private).ok_or_else(|| IdentityError::Malformed { path: path.into() })
+        let key = openssh_key::new_ed25519("sft server").map_err(IdentityError::Generate)?;
+        let made = Self::from_key(key).ok_or_else(|| IdentityError::Malformed { path: path.into() })?;
+        let text = openssh_key::write_ed25519(&made.seed, &made.key.0, "sft server", None);
+        private_file::replace(path, text.map_err(IdentityError::Generate)?.as_bytes(), 0o600)?;
+        Ok(made)
     }
 
-    fn from_private(private: &PrivateKey) -> Option<Self> {
-        let pair = private.key_data().ed25519()?;
-        Some(Self { seed: Zeroizing::new(pair.private.to_bytes()), key: ServerKey(pair.public.0) })
+    /// None if it is no Ed25519 key, or its halves do not belong together: a signature shows it.
+    fn from_key(key: OpenKey) -> Option<Self> {
+        key.private.sign(b"")?;
+        let PrivateKey::Ed25519 { seed, public } = key.private else { return None };
+        Some(Self { seed, key: ServerKey(public) })
     }
 }
 

@@ -45,7 +45,7 @@ mod tests {
         // `ssh-keygen -lf` of a file with this key says so.
         let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
         let key = ServerKey(std::array::from_fn(|i| i as u8));
-        assert_eq!(ssh_key::PublicKey::from_openssh(line).unwrap().to_bytes().unwrap(), key.blob());
+        assert_eq!(crate::PublicKeyId::from_line(line).unwrap().0.blob(), key.blob());
         assert_eq!(key.to_string(), KEYGEN_SAYS);
     }
 

@@ -9,6 +9,13 @@ pub(crate) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Appends a positive number as `mpint`, from big-endian bytes that may have leading zeros.
+pub(crate) fn put_positive(out: &mut Vec<u8>, bytes: &[u8]) {
+    let digits = &bytes[bytes.iter().take_while(|&&byte| byte == 0).count()..];
+    let sign: &[u8] = if digits.first().is_some_and(|&byte| byte >= 0x80) { &[0] } else { &[] };
+    put_string(out, &[sign, digits].concat());
+}
+
 /// Takes SSH values off the front of a message; `None` when it is too short.
 pub(crate) struct SshReader<'a>(&'a [u8]);
 
@@ -45,6 +52,10 @@ impl<'a> SshReader<'a> {
         }
     }
 
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -75,6 +86,12 @@ mod tests {
             put_string(&mut out, bytes);
             SshReader::new(&out).positive().map(<[u8]>::to_vec)
         };
+        for bytes in [&[0, 0, 0x80][..], &[0x7f], &[1, 0], &[0, 1]] {
+            let mut out = Vec::new();
+            put_positive(&mut out, bytes);
+            let digits: Vec<u8> = bytes.iter().copied().skip_while(|&byte| byte == 0).collect();
+            assert_eq!(SshReader::new(&out).positive(), Some(&digits[..]));
+        }
         assert_eq!(number(&[0x7f, 1]), Some(vec![0x7f, 1]));
         assert_eq!(number(&[0, 0x80]), Some(vec![0x80]));
         assert_eq!(number(&[0, 0x7f]), None);

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use sft_base::EntryPath;
-use ssh_key::private::{Ed25519Keypair, KeypairData};
-use ssh_key::{LineEnding, PrivateKey};
+use zeroize::Zeroizing;
 
 use crate::client_keys::{ClientKeys, KeySearch};
 use crate::fingerprint::sha256;
 use crate::invitation::InvitationSecret;
 use crate::invite_link::InviteLink;
+use crate::openssh_key::write_ed25519;
 use crate::proof::{Proof, ProofError, prove, verify_proof};
 use crate::public_key::PublicKeyId;
 use crate::rights::Right;
@@ -162,9 +162,10 @@ fn rights() -> Vec<String> {
 fn made() -> (Proof, Vec<u8>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("k");
-    let private = PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&SEED)), "").unwrap();
-    crate::private_file::replace(&path, private.to_openssh(LineEnding::LF).unwrap().as_bytes(), 0o600)
-        .unwrap();
+    let pair = Ed25519KeyPair::from_seed_unchecked(&SEED).unwrap();
+    let public = pair.public_key().as_ref().try_into().unwrap();
+    let text: Zeroizing<String> = write_ed25519(&SEED, &public, "", None).unwrap();
+    crate::private_file::replace(&path, text.as_bytes(), 0o600).unwrap();
     let keys = ClientKeys::find(&KeySearch { files: vec![path], ..KeySearch::default() }).unwrap();
     let proof =
         prove(&keys.keys()[0], "ada", &exporter(), &server_key(), Some(&secret()), &mut |_| None).unwrap();

@@ -21,6 +21,12 @@ impl<T: Default> Watched<T> {
         &self.path
     }
 
+    /// Reads the file at the next call even if it looks the same. Clocks of file systems tick slowly and inodes come
+    /// back, so whoever is going to replace the file does not rely on its looks.
+    pub(crate) fn forget(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// The parsed file as it is now; the default if there is none. `check` runs at every call, `parse` at every change.
     pub(crate) fn get<E: From<FileError>>(
         &self,
@@ -73,6 +79,9 @@ mod tests {
         assert_eq!(*get().unwrap(), b"one");
         assert_eq!(*get().unwrap(), b"one");
         assert_eq!(count.get(), 1);
+        watched.forget();
+        assert_eq!(*get().unwrap(), b"one");
+        assert_eq!(count.get(), 2);
         replace(&path, b"two", 0o600).unwrap();
         assert_eq!(*get().unwrap(), b"two");
         replace(&path, b"more than ten", 0o600).unwrap();

@@ -3,6 +3,7 @@
 //! These tests run `ssh-keygen`, `ssh-agent` and `ssh-add`, and fail where OpenSSH's client is not installed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -104,6 +105,32 @@ fn an_agent_signs_and_spares_the_passphrase() {
     drop(agent);
     let found = ClientKeys::find(&search).unwrap();
     assert_eq!(found.skipped().len(), 1, "nobody at {}", socket.display());
+}
+
+#[test]
+fn every_cipher_of_openssh_is_opened() {
+    let dir = TempDir::new().unwrap();
+    let ciphers = ["aes128-cbc", "aes256-cbc", "aes128-ctr", "aes256-ctr", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"];
+    for cipher in ciphers {
+        let path = dir.path().join(cipher);
+        run("ssh-keygen", &["-q", "-t", "ed25519", "-Z", cipher, "-a", "2", "-N", "sesame", "-f"], &path);
+        let key = key_in(&path);
+        let wrong = key.sign(b"m", &mut |_| Some(Zeroizing::new("barley".into())));
+        assert!(matches!(wrong, Err(SignError::WrongPassphrase { .. })), "{cipher}");
+        key.sign(b"m", &mut |_| Some(Zeroizing::new("sesame".into())))
+            .unwrap_or_else(|e| panic!("{cipher}: {e}"));
+    }
+}
+
+#[test]
+fn a_key_whose_number_begins_with_zeros_is_a_key() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("k");
+    fs::write(&path, SHORT_SCALAR).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let proof = prove(&key_in(&path), "ana", &EXPORTER, &SERVER, None, &mut |_| None).unwrap();
+    let public = verify_proof(&proof, &EXPORTER, &SERVER).unwrap();
+    openssh_verifies(&dir, &public, &proof);
 }
 
 #[test]
@@ -278,3 +305,15 @@ impl Drop for Agent {
         let _ = self.child.wait();
     }
 }
+
+/// A key that ssh-keygen made for this test: its scalar has 31 bytes and not 32, as that of one key in 512.
+const SHORT_SCALAR: &str = "\
+-----BEGIN OPENSSH PRIVATE KEY-----
+b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAaAAAABNlY2RzYS
+1zaGEyLW5pc3RwMjU2AAAACG5pc3RwMjU2AAAAQQRqZuZO/Hm3RA1e6FD5FbNHcbLQP/Pb
+8fxO+LWBzeiOOhjkE1tftIMXwckB4gW17jDlf4jqbm5Z7momZFEbm/g3AAAAmCmfoyIpn6
+MiAAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGpm5k78ebdEDV7o
+UPkVs0dxstA/89vx/E74tYHN6I46GOQTW1+0gxfByQHiBbXuMOV/iOpublnuaiZkURub+D
+cAAAAfUb8hBiYirMl9n9RJTx3/qR2ibcUTsBEMguH48eGmqgAAAAAB
+-----END OPENSSH PRIVATE KEY-----
+";
