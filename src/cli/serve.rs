@@ -219,7 +219,10 @@ mod tests {
     #[test]
     fn it_says_what_to_type_elsewhere() {
         let text = started("192.0.2.1:1303", Ok(2)).text();
-        assert!(text.starts_with("Serving /srv/files\n  listening    192.0.2.1:1303, UDP and TCP\n"), "{text}");
+        assert!(
+            text.starts_with("Serving /srv/files\n  listening    192.0.2.1:1303, UDP and TCP\n"),
+            "{text}"
+        );
         assert!(text.contains("\n  owners       2 keys of /home/a/.ssh/authorized_keys\n"), "{text}");
         assert!(text.contains("\n  sft cp FILE 192.0.2.1:\n"), "{text}");
         assert_eq!(started("[2001:db8::1]:4000", Ok(1)).remote(), "sft://[2001:db8::1]:4000/");

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use sft_engine::is_short_path;
+
 use crate::options::TransportChoice;
 
 /// What is known when the plan is made.
@@ -24,7 +26,7 @@ pub(crate) struct Paths {
 /// The data lanes to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LanePlan {
-    /// Whether data goes over the QUIC connection.
+    /// Whether data goes over the QUIC connection where TCP lanes are up too.
     pub quic: bool,
     /// How many TCP connections carry data.
     pub tcp: usize,
@@ -34,7 +36,7 @@ pub(crate) struct LanePlan {
 pub(crate) fn plan(paths: Paths, choice: TransportChoice, lanes: Option<usize>) -> LanePlan {
     let quic = paths.quic && choice != TransportChoice::Tcp;
     let tcp = paths.tcp && choice != TransportChoice::Quic && paths.tcp_lanes_max > 0;
-    let short = is_short(paths.rtt);
+    let short = is_short_path(paths.rtt);
     let usual = if short { SHORT_TCP_LANES } else { LONG_TCP_LANES };
     let wanted = lanes.unwrap_or(usual).min(paths.tcp_lanes_max);
     match (quic, tcp) {
@@ -45,12 +47,6 @@ pub(crate) fn plan(paths: Paths, choice: TransportChoice, lanes: Option<usize>) 
     }
 }
 
-/// Whether a path counts as short: the same machine, the same room.
-pub(crate) fn is_short(rtt: Duration) -> bool {
-    rtt < SHORT_PATH
-}
-
-const SHORT_PATH: Duration = Duration::from_millis(5);
 const SHORT_TCP_LANES: usize = 2;
 const LONG_TCP_LANES: usize = 4;
 

@@ -12,7 +12,7 @@ use sft_wire::ControlMessage;
 use sft_wire::message::{Attach, Welcome};
 use tokio::task::JoinSet;
 
-use crate::lane_plan::{LanePlan, Paths, is_short, plan};
+use crate::lane_plan::{LanePlan, Paths, plan};
 use crate::options::TransportChoice;
 
 /// What the lanes of one session can be made of.
@@ -108,10 +108,8 @@ impl Keeper {
     }
 
     async fn run(mut self, lanes_max: usize) {
-        if !is_short(self.rtt) {
-            // It will be used whatever else comes up, so that nothing need be awaited.
-            self.use_own_quic();
-        }
+        // The server may send on it from the start; whether this end does, the engine decides by what else is up.
+        self.use_own_quic();
         let second = self.await_second().await;
         let (quic, tcp) = self.available(second.as_ref());
         let paths = Paths { quic, tcp, rtt: self.rtt, tcp_lanes_max: lanes_max };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sft_auth::{GrantsError, IdentityError, Policy, ServerIdentity, ServerKey};
+use sft_auth::{GrantsError, IdentityError, OwnerKeysError, Policy, ServerIdentity, ServerKey};
 use sft_base::limits;
 use sft_lane::{Accepted, BindError, BindOptions, Listener};
 use sft_store::{FsStore, Store, StoreError};
@@ -100,6 +100,11 @@ impl Server {
     /// Its key.
     pub fn key(&self) -> ServerKey {
         self.key
+    }
+
+    /// How many of the owner's keys may come in now.
+    pub fn owner_keys(&self) -> Result<usize, OwnerKeysError> {
+        self.door.policy().owner_keys().map(|keys| keys.usable())
     }
 
     /// Serves until `stop` is done, then lets everyone go and says what was under way.

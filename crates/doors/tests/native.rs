@@ -73,8 +73,7 @@ async fn connect(served: &Served, choice: Choice) -> Session {
         Some((sender, receiver)) => link.add_lane(Transport::Quic, sender, receiver),
         None => {
             for _ in 0..2 {
-                let lane =
-                    dialer.dial_data(served.address, "localhost", pin, &options).await.unwrap();
+                let lane = dialer.dial_data(served.address, "localhost", pin, &options).await.unwrap();
                 let mac = attach_mac(&welcome.attach_secret, &lane.exporter());
                 let mut parts = lane.split();
                 write(&mut parts, Attach { session: welcome.session, mac }.into()).await;

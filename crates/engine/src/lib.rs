@@ -18,7 +18,7 @@ mod write;
 
 pub use error::wire_error;
 pub use event::{Counters, Event, EventSink, Summary};
-pub use link::{LaneInfo, Link, LinkEnd, Role, SessionEvent, TransferPort};
+pub use link::{LaneInfo, Link, LinkEnd, Role, SessionEvent, TransferPort, is_short_path};
 pub use receive::{Ready, ReceiveJob, receive};
 pub use send::{SendJob, SendSource, TransferError, send};
 pub use view::View;

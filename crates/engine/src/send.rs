@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::budget::SendShare;
 use crate::event::{Event, EventSink, Summary};
-use crate::link::{LaneInfo, LinkEnd, TransferPort};
+use crate::link::{LaneInfo, LinkEnd, TransferPort, is_short_path};
 use crate::read::{self, Offered};
 use crate::scan::{self, Found};
 use crate::{Counters, View};
@@ -75,6 +75,7 @@ pub async fn send(port: TransferPort, job: SendJob, events: EventSink) -> Result
         jobs_local: 0,
         results,
         share: SendShare::join(),
+        short_path: is_short_path(port.link.connection().rtt()),
         summary: Summary::default(),
         events,
         transfer: port.id,
@@ -95,6 +96,7 @@ struct SendDriver {
     jobs_local: usize,
     results: mpsc::UnboundedSender<Done>,
     share: SendShare,
+    short_path: bool,
     summary: Summary,
     events: EventSink,
 }
@@ -203,11 +205,13 @@ impl SendDriver {
     fn give_work(&mut self) {
         let mut units: usize = self.lanes.iter().map(|load| load.units).sum();
         let most = self.share.units();
+        let useful = self.useful_lanes();
         let mut idle_lanes = 0;
-        let mut at = 0;
-        while units < most && idle_lanes < self.lanes.len() {
-            let place = at % self.lanes.len();
-            at += 1;
+        let mut turns = useful.iter().cycle();
+        while units < most
+            && idle_lanes < useful.len()
+            && let Some(&place) = turns.next()
+        {
             let load = &mut self.lanes[place];
             // One more than the lane sends at once, so that the next is read meanwhile.
             let job = (load.units < load.lane.sender.parallel() + 1)
@@ -230,6 +234,13 @@ impl SendDriver {
             self.jobs_local += 1;
             self.spawn_local(job);
         }
+    }
+
+    /// The lanes to use: all, but for QUIC on a short path where TCP is up.
+    fn useful_lanes(&self) -> Vec<usize> {
+        let is_tcp = |load: &LaneLoad| load.lane.transport == Transport::Tcp;
+        let tcp_alone = self.short_path && self.lanes.iter().any(is_tcp);
+        (0..self.lanes.len()).filter(|&place| !tcp_alone || is_tcp(&self.lanes[place])).collect()
     }
 
     fn spawn_unit(&self, job: Job, lane: LaneInfo) {

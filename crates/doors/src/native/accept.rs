@@ -38,6 +38,11 @@ impl Door {
         Self { key, policy: Arc::new(policy), store, sessions: Sessions::default() }
     }
 
+    /// Who is let in.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// The sessions that are open.
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
