@@ -11,7 +11,8 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Profile:
-    """How much of everything. `slow_once` lets a rival run once where it takes far longer than all others together."""
+    """How much of everything. `slow_once` lets a rival run once where it takes far longer than all others together; who
+    takes longer than `run_max_s` hangs."""
 
     name: str
     large_bytes: int
@@ -19,12 +20,13 @@ class Profile:
     dirs: int
     rounds: int
     slow_once: bool
+    run_max_s: int
 
 
 PROFILES = {
-    "full": Profile("full", 4 << 30, 100_000, 1_000, 3, False),
-    "quick": Profile("quick", 1 << 30, 20_000, 200, 3, True),
-    "smoke": Profile("smoke", 8 * MIB, 200, 10, 1, True),
+    "full": Profile("full", 4 << 30, 100_000, 1_000, 3, False, 900),
+    "quick": Profile("quick", 1 << 30, 20_000, 200, 3, True, 300),
+    "smoke": Profile("smoke", 8 * MIB, 200, 10, 1, True, 20),
 }
 
 

@@ -31,8 +31,9 @@ class Failed(Exception):
     """The command ended with an error, or left the wrong thing behind."""
 
 
-def run(command: list[str], env: dict[str, str], log: Path, server_pid: int | None = None) -> Cost:
-    """Runs to the end. All that was dirty before is written first, so that it is not paid for here."""
+def run(command: list[str], env: dict[str, str], log: Path, run_max_s: float,
+        server_pid: int | None = None) -> Cost:
+    """Runs to the end, or until `run_max_s`. All that was dirty before is written first, so that it is not paid for here."""
     os.sync()
     server_before = 0.0
     if server_pid is not None:
@@ -41,6 +42,8 @@ def run(command: list[str], env: dict[str, str], log: Path, server_pid: int | No
     with open(log, "wb") as out:
         begin = time.monotonic()
         client = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        deadline = threading.Timer(run_max_s, client.kill)
+        deadline.start()
         peaks = Peaks([client.pid] + ([server_pid] if server_pid is not None else []))
         try:
             _, status, usage = os.wait4(client.pid, 0)
@@ -49,9 +52,12 @@ def run(command: list[str], env: dict[str, str], log: Path, server_pid: int | No
             client.wait()
             raise
         finally:
+            deadline.cancel()
             peaks.stop()
         seconds = time.monotonic() - begin
     client.returncode = os.waitstatus_to_exitcode(status)
+    if client.returncode == -signal.SIGKILL and seconds >= run_max_s:
+        raise Failed(f"`{' '.join(command)}` was ended after {seconds:.0f} s: {tail(log)}")
     if client.returncode != 0:
         raise Failed(f"`{' '.join(command)}` ended with {client.returncode}: {tail(log)}")
     # A process that was gone before anyone looked: the kernel's own number, which counts this interpreter's size as well.
