@@ -67,6 +67,10 @@ impl Scan<'_> {
             Err(error) => return self.fail(landing.clone(), error),
         };
         if stat.meta.kind != Kind::Dir {
+            if landing.is_root() {
+                let text = format!("{path}: it is not a directory, so that nothing is in it");
+                return self.fail(landing.clone(), Code::NOT_A_DIRECTORY.because(text));
+            }
             return self.leaf(source, path.clone(), landing.clone(), stat);
         }
         let mut levels = Vec::new();
@@ -88,7 +92,7 @@ impl Scan<'_> {
                     let Some(level) = levels.pop() else { break };
                     let mut entry = Entry::new(level.landing, &level.stat.meta);
                     entry.kind = EntryKind::DirEnd;
-                    self.put(Found::Entry { entry, source, path: level.path, stat: level.stat })?;
+                    self.put_dir(Found::Entry { entry, source, path: level.path, stat: level.stat })?;
                 }
             }
         }
@@ -110,7 +114,7 @@ impl Scan<'_> {
             Err(error) => return self.fail(landing, error),
         };
         let entry = Entry::new(landing.clone(), &stat.meta);
-        self.put(Found::Entry { entry, source, path: path.clone(), stat })?;
+        self.put_dir(Found::Entry { entry, source, path: path.clone(), stat })?;
         let mut dirs = Vec::new();
         loop {
             let batch = match listing.next_batch(LIST_BATCH) {
@@ -165,6 +169,14 @@ impl Scan<'_> {
         self.put(Found::Failed(SourceFailure { path, error }))
     }
 
+    /// Offers a directory, but for one whose contents go without it: that is the destination, and stands already.
+    fn put_dir(&mut self, found: Found) -> Flow {
+        match &found {
+            Found::Entry { entry, .. } if entry.path.is_root() => Flow::Continue(()),
+            _ => self.put(found),
+        }
+    }
+
     fn put(&mut self, found: Found) -> Flow {
         self.batch.push(found);
         if self.batch.len() >= SCAN_BATCH { self.flush() } else { Flow::Continue(()) }
@@ -183,3 +195,46 @@ impl Scan<'_> {
 const LIST_BATCH: usize = 1024;
 /// Finds handed on at once.
 const SCAN_BATCH: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use sft_auth::Grant;
+    use sft_store::FsStore;
+
+    use crate::View;
+
+    /// The offered paths of one source in their order, directories' ends with `!`, failures with `?`.
+    fn scan(root: &std::path::Path, path: &str, landing: &str) -> Vec<String> {
+        let entry = |text: &str| EntryPath::from_typed(text.as_bytes()).unwrap();
+        let view = View::new(Arc::new(FsStore::open(root).unwrap()), Arc::new(Grant::owner_local()));
+        let sources = [SendSource { view, path: entry(path), landing: entry(landing) }];
+        let (out, mut found) = mpsc::channel(64);
+        let mut scan = Scan { sources: &sources, checksum: false, batch: Vec::new(), out };
+        assert!(scan.run().is_continue());
+        drop(scan);
+        let mut paths = Vec::new();
+        while let Ok(batch) = found.try_recv() {
+            paths.extend(batch.iter().map(|found| match found {
+                Found::Entry { entry, .. } if entry.kind == EntryKind::DirEnd => format!("{}!", entry.path),
+                Found::Entry { entry, .. } => entry.path.to_string(),
+                Found::Failed(failure) => format!("{}?", failure.path),
+            }));
+        }
+        paths
+    }
+
+    #[test]
+    fn contents_are_offered_without_the_directory_that_holds_them() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("d/e")).unwrap();
+        std::fs::write(dir.path().join("d/f"), "x").unwrap();
+        assert_eq!(scan(dir.path(), "d", "d"), ["d", "d/f", "d/e", "d/e!", "d!"]);
+        assert_eq!(scan(dir.path(), "d", ""), ["f", "e", "e!"]);
+        assert_eq!(scan(dir.path(), "d/f", "f"), ["f"]);
+        assert_eq!(scan(dir.path(), "d/f", ""), [".?"], "a file has no contents in this sense");
+        assert_eq!(scan(dir.path(), "missing", "missing"), ["missing?"]);
+    }
+}
