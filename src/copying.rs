@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::exit::Exit;
-use crate::failure::exit_of_entry;
+use crate::failure::{exit_of_entry, without_path};
 use crate::names::{put_error, put_path};
 use crate::progress::{Bar, Snapshot};
 use crate::voice::Voice;
@@ -76,7 +76,7 @@ impl Copying {
         self.failures_told += u64::from(matches!(event, Event::Failed { .. }));
         let voice = self.voice;
         let tell = || match event {
-            Event::Failed { path, error } => voice.warn(&format!("{path}: {error}")),
+            Event::Failed { path, error } => voice.warn(&format!("{path}: {}", without_path(&error, &path))),
             Event::Unapplied { path, attribute, error } => {
                 voice.note(&unapplied_line(&path, &attribute, &error))
             }

@@ -1,6 +1,6 @@
 //! The one place that turns what went wrong into a message and an exit code.
 
-use sft_client::{Code, ConnectError, LocationError, RequestError, TransferError, WireError};
+use sft_client::{Code, ConnectError, EntryPath, LocationError, RequestError, TransferError, WireError};
 
 use crate::config::ConfigError;
 use crate::exit::Exit;
@@ -21,6 +21,12 @@ pub(crate) struct Interrupted;
 #[error("{0}")]
 pub(crate) struct Refused(pub(crate) String);
 
+/// What a server said of an entry, without the entry's path: for where that stands before it.
+pub(crate) fn without_path(error: &WireError, path: &EntryPath) -> WireError {
+    let text = error.text.strip_prefix(&format!("{path}: ")).unwrap_or(&error.text);
+    WireError { text: text.to_owned(), ..error.clone() }
+}
+
 /// Says what went wrong, and gives the exit code for it.
 pub(crate) fn report(error: &anyhow::Error, voice: &Voice) -> Exit {
     if error.is::<ReaderGone>() {
@@ -31,18 +37,22 @@ pub(crate) fn report(error: &anyhow::Error, voice: &Voice) -> Exit {
     exit
 }
 
-/// Every layer's sentence, from the verb's down to the system's; a layer that says the same again is left out.
+/// Every layer's sentence, from the verb's down to the system's; what a layer above has said already is left out.
 pub(crate) fn sentence(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |mut text, layer| {
+    let mut text = String::new();
+    for layer in error.chain() {
+        let says = layer.to_string();
         if text.is_empty() {
-            return layer;
+            text = says;
+        } else if !text.contains(&says) {
+            text = format!("{text}: {says}");
         }
-        if !text.ends_with(&layer) {
-            text.push_str(": ");
-            text.push_str(&layer);
+        // What stands below a connection that did not come up is in its own sentence.
+        if layer.is::<ConnectError>() {
+            break;
         }
-        text
-    })
+    }
+    text
 }
 
 /// The exit code for an error, by the first layer that has one.
@@ -122,6 +132,14 @@ mod tests {
         assert_eq!(exit_of(&failed(Code::INTEGRITY)), Exit::Integrity);
         assert_eq!(exit_of(&anyhow::anyhow!("anything else")), Exit::Local);
         assert_eq!(exit_of(&failed(Code::DENIED).context("h:a")), Exit::Refused, "context keeps the code");
+    }
+
+    #[test]
+    fn a_path_is_told_once() {
+        let path = EntryPath::from_typed(b"a/b").unwrap();
+        let said = |text| without_path(&Code::NOT_FOUND.because(text), &path).text;
+        assert_eq!(said("a/b: there is no such entry"), "there is no such entry");
+        assert_eq!(said("a: there is no such entry"), "a: there is no such entry");
     }
 
     #[test]

@@ -34,7 +34,14 @@ pub(crate) fn same_host(a: &RemoteLocation, b: &RemoteLocation) -> bool {
 
 /// The error of a request, with the place it was about before it.
 pub(crate) fn about(place: &RemoteLocation, error: RequestError) -> anyhow::Error {
-    anyhow::Error::from(error).context(place.to_string())
+    match error {
+        RequestError::Failed(error) => {
+            let error = failure::without_path(&error, &place.path.entry);
+            anyhow::Error::from(RequestError::Failed(error)).context(place.to_string())
+        }
+        // The server is named in these, and they are about no single entry.
+        error => error.into(),
+    }
 }
 
 /// What came of one place among several: a failure of the place alone is told here and the verb goes on, any other
@@ -47,6 +54,7 @@ pub(crate) fn one_of_many<T>(
     match outcome {
         Ok(done) => Ok(Ok(done)),
         Err(RequestError::Failed(error)) => {
+            let error = failure::without_path(&error, &place.path.entry);
             voice.failed(place.to_string().as_bytes(), &error)?;
             Ok(Err(failure::exit_of_entry(&error)))
         }

@@ -107,8 +107,16 @@ impl Snapshot {
             parts.push(format!("{} FAILED", Count(summary.failed)));
         }
         let speed = if moved > 0 { format!(" ({rate})") } else { String::new() };
-        let verified = if moved > 0 { ", verified" } else { "" };
-        format!("{}: {} in {}{speed}{}{verified}", parts.join(", "), Bytes(moved), Took(took), self.lanes())
+        let kept =
+            if self.kept > 0 { format!(", {} were in place", Bytes(self.kept)) } else { String::new() };
+        let verified = if summary.committed > 0 && moved > 0 { ", verified" } else { "" };
+        format!(
+            "{}: {} in {}{speed}{}{kept}{verified}",
+            parts.join(", "),
+            Bytes(moved),
+            Took(took),
+            self.lanes()
+        )
     }
 }
 
@@ -198,17 +206,17 @@ mod tests {
         let took = Duration::from_secs(10);
         assert_eq!(
             HALF.last_line(&summary(12_000, 0, 0), took),
-            "12,000 entries copied: 1.50 GB in 10.0 s (150 MB/s) over TCP, verified"
+            "12,000 entries copied: 1.50 GB in 10.0 s (150 MB/s) over TCP, 500 MB were in place, verified"
         );
         let mixed = Snapshot { quic: 500_000_000, ..HALF };
         assert_eq!(
             mixed.last_line(&summary(1, 3, 2), took),
-            "1 entry copied, 3 unchanged, 2 FAILED: 2.00 GB in 10.0 s (200 MB/s) over TCP and QUIC (25 %), verified"
+            "1 entry copied, 3 unchanged, 2 FAILED: 2.00 GB in 10.0 s (200 MB/s) over TCP and QUIC (25 %), 500 MB were in place, verified"
         );
         let nothing = Snapshot { tcp: 0, ..HALF };
         assert_eq!(
             nothing.last_line(&summary(0, 7, 0), Duration::from_millis(40)),
-            "0 entries copied, 7 unchanged: 0 B in 40 ms"
+            "0 entries copied, 7 unchanged: 0 B in 40 ms, 500 MB were in place"
         );
     }
 

@@ -16,7 +16,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Name(#[from] ServerNameError),
     /// The name has no address.
-    #[error("cannot find the address of `{host}`: {source}; check the spelling and the network")]
+    #[error("cannot find the address of `{host}`; check the spelling and the network: {source}")]
     Resolve {
         /// The host.
         host: String,
@@ -25,12 +25,14 @@ pub enum ConnectError {
     },
     /// No connection came up.
     #[error(
-        "cannot reach {server}: {source} Is `sft serve` running there, and does its firewall let UDP and TCP in?"
+        "cannot reach {server}: {}. Is `sft serve` running there, and does its firewall let UDP and TCP in?",
+        attempts(source)
     )]
     Unreachable {
         /// The server.
         server: ServerName,
         /// Every attempt.
+        #[source]
         source: sft_lane::ConnectError,
     },
     /// The server was never met, and nobody said that it is to be trusted. Nothing was sent to it.
@@ -199,6 +201,15 @@ pub enum LocalError {
     /// This side of the transfer cannot begin.
     #[error("{0}")]
     Refused(WireError),
+}
+
+/// Every attempt with its cause, in a row.
+fn attempts(error: &sft_lane::ConnectError) -> String {
+    if error.attempts.is_empty() {
+        return "its name has no address".into();
+    }
+    let attempt = |a: &sft_lane::FailedAttempt| format!("{} {}: {}", a.transport, a.address, a.cause);
+    error.attempts.iter().map(attempt).collect::<Vec<_>>().join("; ")
 }
 
 impl ConnectError {

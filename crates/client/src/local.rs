@@ -49,6 +49,10 @@ pub(crate) fn open_destination(path: &Path, sources: &[Ending]) -> Result<Destin
     let found = find(path).map_err(|error| local(path, error.into()))?;
     let landing = pull_landing(sources, ending(path), found);
     let landing = landing.ok_or_else(|| TransferError::Destination { path: path.to_owned() })?;
+    let parent = parent_of(path);
+    if found == Found::Nothing {
+        fs::metadata(parent).map_err(|error| local(parent, error.into()))?;
+    }
     place_at(path, landing).map_err(|error| local(path, error))
 }
 
@@ -193,6 +197,6 @@ mod tests {
         let both = &[Ending::Name, Ending::Name];
         assert!(matches!(open_destination(&root.join("f"), both), Err(TransferError::Destination { .. })));
         let nowhere = open_destination(&root.join("a/b"), one).unwrap_err().to_string();
-        assert!(nowhere.contains("a/b: "), "{nowhere}");
+        assert!(nowhere.contains("/a: No such file or directory"), "{nowhere}");
     }
 }
