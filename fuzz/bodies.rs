@@ -243,7 +243,7 @@ fn work(machine: &mut Sender) {
         match machine.poll_job(lane % 2) {
             Some(Job::Piece { unit, range, .. }) => {
                 assert!(!range.is_empty() && range.end - range.start <= limits::PIECE_BYTES);
-                machine.piece_read(unit, Digest::of(&range.start.to_be_bytes()).0);
+                machine.piece_read(entry, range.start, Digest::of(&range.start.to_be_bytes()).0);
             }
             Some(Job::Pack { files, .. }) => {
                 assert!(!files.is_empty());

@@ -110,7 +110,14 @@ fn an_agent_signs_and_spares_the_passphrase() {
 #[test]
 fn every_cipher_of_openssh_is_opened() {
     let dir = TempDir::new().unwrap();
-    let ciphers = ["aes128-cbc", "aes256-cbc", "aes128-ctr", "aes256-ctr", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"];
+    let ciphers = [
+        "aes128-cbc",
+        "aes256-cbc",
+        "aes128-ctr",
+        "aes256-ctr",
+        "aes256-gcm@openssh.com",
+        "chacha20-poly1305@openssh.com",
+    ];
     for cipher in ciphers {
         let path = dir.path().join(cipher);
         run("ssh-keygen", &["-q", "-t", "ed25519", "-Z", cipher, "-a", "2", "-N", "sesame", "-f"], &path);

@@ -86,11 +86,6 @@ impl Dialling {
         }
     }
 
-    /// Waits until closed connections are known to be closed; call it before the process ends.
-    pub(crate) async fn finish(&self) {
-        self.dialer.finish().await;
-    }
-
     async fn dial_once(&self) -> Result<Session, ConnectError> {
         let demand = self.demand()?;
         let addresses = self.resolve().await?;

@@ -53,9 +53,11 @@ impl SendShare {
         (UNITS_OUT / SENDERS.load(Ordering::Relaxed).max(1)).max(1) as usize
     }
 
-    /// Waits for a buffer.
-    pub(crate) async fn buffer() -> OwnedSemaphorePermit {
-        BUFFERS.clone().acquire_owned().await.expect("the semaphore is never closed")
+    /// Waits for a buffer, unless it is the `only` one its transfer has: so that every transfer gets on, however many
+    /// buffers wait for peers that are slow.
+    pub(crate) async fn buffer(only: bool) -> Option<OwnedSemaphorePermit> {
+        let buffers = BUFFERS.clone();
+        if only { None } else { Some(buffers.acquire_owned().await.expect("the semaphore is never closed")) }
     }
 }
 

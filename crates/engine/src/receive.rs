@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use sft_base::EntryPath;
 use sft_lane::Transport;
-use sft_wire::message::{Durability, Entry, EntryKind, Place, PublishMode, Unapplied, Window};
+use sft_wire::message::{Durability, Entry, Place, PublishMode, Unapplied, Window};
 use sft_wire::{ControlMessage, PieceArrival, Receiver, ReceiverEvent, WireError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,7 +18,7 @@ use crate::commit::{self, Commit, Committed};
 use crate::event::{Event, EventSink, Summary};
 use crate::link::{Arrival, DataUnit, LaneInfo, Link, LinkEnd, TransferPort};
 use crate::place::Destination;
-use crate::send::{TransferError, blocking, by_transport};
+use crate::send::{TransferError, blocking, by_transport, counts};
 use crate::write::{Decided, Writer};
 
 /// Where what comes is put, and how.
@@ -186,7 +186,7 @@ impl ReceiveDriver {
     }
 
     fn count_offer(&self, entries: &[Entry], last: bool) {
-        self.events.add(|c| &c.entries_offered, entries.len() as u64);
+        self.events.add(|c| &c.entries_offered, entries.iter().map(counts).sum());
         self.events.add(|c| &c.bytes_offered, entries.iter().map(|entry| entry.size).sum());
         self.events.counters().offers_complete.fetch_max(u64::from(last), Ordering::Relaxed);
     }
@@ -363,24 +363,24 @@ impl ReceiveDriver {
     }
 
     fn settle(&mut self, number: u64, published: Result<Vec<Unapplied>, WireError>) {
-        self.events.add(|c| &c.entries_settled, 1);
-        let path = self.machine.entry(number).map(|entry| (entry.path.clone(), entry.kind));
-        match (&published, path) {
-            (Ok(unapplied), Some((path, _))) => {
-                self.summary.committed += 1;
-                for Unapplied { attribute, error } in unapplied.iter().cloned() {
-                    self.summary.add_unapplied(path.clone(), attribute.clone(), error.clone());
-                    self.events.tell(Event::Unapplied { path: path.clone(), attribute, error });
+        if let Some(entry) = self.machine.entry(number).cloned() {
+            self.events.add(|c| &c.entries_settled, counts(&entry));
+            match &published {
+                Ok(unapplied) => {
+                    self.summary.committed += counts(&entry);
+                    unapplied.iter().for_each(|unapplied| self.note_unapplied(&entry.path, unapplied));
                 }
+                Err(error) => self.note_failure(entry.path, error.clone()),
             }
-            (Err(error), Some((path, kind))) => {
-                debug_assert!(kind != EntryKind::Other);
-                self.note_failure(path, error.clone());
-            }
-            (_, None) => {}
         }
         let events = self.machine.settled(number, published);
         self.follow(events);
+    }
+
+    fn note_unapplied(&mut self, path: &EntryPath, unapplied: &Unapplied) {
+        let Unapplied { attribute, error } = unapplied.clone();
+        self.summary.add_unapplied(path.clone(), attribute.clone(), error.clone());
+        self.events.tell(Event::Unapplied { path: path.clone(), attribute, error });
     }
 
     fn count_moved(&self, bytes: u64, transport: Transport, verified: bool) {

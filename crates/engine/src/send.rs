@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use sft_base::EntryPath;
 use sft_lane::Transport;
-use sft_wire::message::{Window, frame};
+use sft_wire::message::{Entry, EntryKind, Window, frame};
 use sft_wire::{ControlMessage, Job, Outcome, Sender, SenderEvent, WireError, encode_pack, encode_piece};
 use tokio::sync::{mpsc, oneshot};
 
@@ -108,7 +108,7 @@ struct LaneLoad {
 
 /// What came of work that ran beside the driver.
 enum Done {
-    Read { unit: u64, cv: sft_base::ChainingValue },
+    Read { entry: u64, offset: u64, cv: sft_base::ChainingValue },
     ReadFailed { unit: u64, lane: u64, error: WireError },
     Sent { lane: u64, transport: Transport, bytes: u64, lost: Option<String> },
     Checked { entry: u64, node: sft_base::Node, own: Result<sft_base::ChainingValue, WireError> },
@@ -184,7 +184,7 @@ impl SendDriver {
             match found {
                 Found::Entry { entry, source, path, stat } => {
                     self.events.add(|c| &c.bytes_offered, entry.size);
-                    self.events.add(|c| &c.entries_offered, 1);
+                    self.events.add(|c| &c.entries_offered, counts(&entry));
                     let number = self.machine.offer(entry);
                     if stat.meta.kind == sft_base::Kind::File {
                         let view = self.sources[source].view.clone();
@@ -219,11 +219,12 @@ impl SendDriver {
                 .flatten();
             match job {
                 Some(job) => {
+                    let only = units == 0;
                     load.units += 1;
                     units += 1;
                     idle_lanes = 0;
                     let lane = load.lane.clone();
-                    self.spawn_unit(job, lane);
+                    self.spawn_unit(job, lane, only);
                 }
                 None => idle_lanes += 1,
             }
@@ -243,14 +244,14 @@ impl SendDriver {
         (0..self.lanes.len()).filter(|&place| !tcp_alone || is_tcp(&self.lanes[place])).collect()
     }
 
-    fn spawn_unit(&self, job: Job, lane: LaneInfo) {
+    fn spawn_unit(&self, job: Job, lane: LaneInfo, only: bool) {
         let (transfer, results) = (self.transfer, self.results.clone());
         match job {
             Job::Pack { unit, files } => {
                 let files: Vec<_> =
                     files.into_iter().filter_map(|(n, _)| Some((n, self.offered.get(&n)?.clone()))).collect();
                 tokio::spawn(async move {
-                    let _buffer = SendShare::buffer().await;
+                    let _buffer = SendShare::buffer(only).await;
                     let (header, content) = blocking(move || read::pack(transfer, unit, files)).await;
                     send_unit(frame::PACK, unit, encode_pack(&header), content, lane, results).await;
                 });
@@ -258,10 +259,10 @@ impl SendDriver {
             Job::Piece { unit, entry, range } => {
                 let Some(file) = self.offered.get(&entry).cloned() else { return };
                 tokio::spawn(async move {
-                    let _buffer = SendShare::buffer().await;
+                    let _buffer = SendShare::buffer(only).await;
                     match blocking(move || read::piece(transfer, unit, entry, range, &file)).await {
                         Ok((header, content)) => {
-                            let _ = results.send(Done::Read { unit, cv: header.cv });
+                            let _ = results.send(Done::Read { entry, offset: header.offset, cv: header.cv });
                             send_unit(frame::PIECE, unit, encode_piece(&header), content, lane, results)
                                 .await;
                         }
@@ -298,7 +299,7 @@ impl SendDriver {
 
     fn take(&mut self, done: Done) {
         match done {
-            Done::Read { unit, cv } => self.machine.piece_read(unit, cv),
+            Done::Read { entry, offset, cv } => self.machine.piece_read(entry, offset, cv),
             Done::ReadFailed { unit, lane, error } => {
                 self.unload(lane);
                 self.machine.piece_failed(unit, error);
@@ -367,11 +368,11 @@ impl SendDriver {
         match event {
             SenderEvent::Settled { number, entry, outcome } => {
                 self.offered.remove(&number);
-                self.events.add(|c| &c.entries_settled, 1);
+                self.events.add(|c| &c.entries_settled, counts(&entry));
                 match outcome {
-                    Outcome::Committed => self.summary.committed += 1,
+                    Outcome::Committed => self.summary.committed += counts(&entry),
                     Outcome::Unchanged => {
-                        self.summary.unchanged += 1;
+                        self.summary.unchanged += counts(&entry);
                         self.events.add(|c| &c.bytes_kept, entry.size);
                     }
                     Outcome::Failed(error) => self.note_failure(entry.path, error),
@@ -392,6 +393,11 @@ impl SendDriver {
         self.summary.add_failure(path.clone(), error.clone());
         self.events.tell(Event::Failed { path, error });
     }
+}
+
+/// What an entry counts to people: the end of a directory is not another one.
+pub(crate) fn counts(entry: &Entry) -> u64 {
+    u64::from(entry.kind != EntryKind::DirEnd)
 }
 
 /// The counter of bytes over a transport.

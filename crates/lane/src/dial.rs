@@ -150,15 +150,6 @@ impl Dialer {
         target.dial(attempt).await.map_err(|cause| ConnectError { attempts: vec![failure(attempt, cause)] })
     }
 
-    /// Waits, but not long, until the peers of closed QUIC connections have heard of it. Call it before the process
-    /// ends: they would otherwise wait for their idle time.
-    pub async fn finish(&self) {
-        let endpoint = self.endpoint.lock().expect("nothing panics while it is locked").take();
-        if let Some(endpoint) = endpoint {
-            let _ = timeout(FAREWELL_MAX, endpoint.wait_idle()).await;
-        }
-    }
-
     fn endpoint(&self) -> io::Result<Endpoint> {
         let mut endpoint = self.endpoint.lock().expect("nothing panics while it is locked");
         match &*endpoint {
@@ -323,5 +314,3 @@ fn quic_cause(verifier: &PinVerifier, error: quinn::ConnectionError, max: Durati
 fn no_alpn() -> quinn::TransportErrorCode {
     quinn::TransportErrorCode::crypto(120)
 }
-
-const FAREWELL_MAX: Duration = Duration::from_secs(1);

@@ -178,7 +178,7 @@ struct Unit {
 #[derive(Clone, Debug)]
 enum UnitContent {
     Pack(Vec<(u64, u64)>),
-    Piece { entry: u64, range: Range<u64>, read: bool },
+    Piece { entry: u64, range: Range<u64> },
 }
 
 impl Sender {
@@ -340,18 +340,15 @@ impl Sender {
         }
     }
 
-    /// A piece was read: its chaining value.
-    pub fn piece_read(&mut self, unit: u64, cv: ChainingValue) {
-        let Some(Unit { content: UnitContent::Piece { entry, range, read }, .. }) =
-            self.units.open.get_mut(&unit)
+    /// A piece was read: its chaining value. It may be said after the receiver has acknowledged the piece, and again when
+    /// the piece is read again.
+    pub fn piece_read(&mut self, entry: u64, offset: u64, cv: ChainingValue) {
+        let Some(Outgoing { entry: offered, state: State::Large(large) }) = self.entries.get_mut(&entry)
         else {
             return;
         };
-        if std::mem::replace(read, true) {
-            return;
-        }
-        let (entry, node) = (*entry, Node { offset: range.start, log2: limits::PIECE_LOG2, cv });
-        if let Some(large) = self.large_mut(entry) {
+        let node = Node { offset, log2: limits::PIECE_LOG2, cv };
+        if !large.tree.overlaps(node.range(offered.size)) {
             large.tree.insert(node);
             self.close_if_complete(entry);
         }
@@ -559,7 +556,7 @@ impl Sender {
             unit.lane = lane;
             return Some(match unit.content.clone() {
                 UnitContent::Pack(files) => Job::Pack { unit: number, files },
-                UnitContent::Piece { entry, range, .. } => Job::Piece { unit: number, entry, range },
+                UnitContent::Piece { entry, range } => Job::Piece { unit: number, entry, range },
             });
         }
         None
@@ -620,8 +617,7 @@ impl Sender {
                     large.gaps.pop_front();
                 }
             }
-            let unit =
-                self.units.open(lane, bytes, UnitContent::Piece { entry, range: range.clone(), read: false });
+            let unit = self.units.open(lane, bytes, UnitContent::Piece { entry, range: range.clone() });
             return Some(Job::Piece { unit, entry, range });
         }
         None

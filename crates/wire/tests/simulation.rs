@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
 use sft_base::limits::PIECE_BYTES;
-use sft_base::{Digest, EntryPath, Kind, Meta, Node, Time, node_cv};
+use sft_base::{ChainingValue, Digest, EntryPath, Kind, Meta, Node, Time, node_cv};
 use sft_wire::message::{Entry, EntryKind, PackHeader, PackedFile, PieceHeader, SourceFailure, Window};
 use sft_wire::{
     Code, ControlMessage, Decision, Job, PieceArrival, Receiver, ReceiverEvent, Sender, SenderEvent,
@@ -141,6 +141,7 @@ enum Unit {
 enum SenderWork {
     Read { unit: u64, entry: u64, lane: u64, range: std::ops::Range<u64> },
     ReadPack { unit: u64, lane: u64, files: Vec<(u64, u64)> },
+    Tell { entry: u64, offset: u64, cv: ChainingValue },
     Check { entry: u64, node: Node },
     Close { entry: u64 },
 }
@@ -351,10 +352,13 @@ impl<'a> World<'a> {
                 }
                 let content = &file.content[range.start as usize..range.end as usize];
                 let cv = node_cv(range.start, content);
-                self.sender.piece_read(unit, cv);
+                // The reader's word may come later than the receiver's.
+                let told = SenderWork::Tell { entry, offset: range.start, cv };
+                self.after(200, Event::Sender(told));
                 let header = PieceHeader { transfer: 7, unit, entry, offset: range.start, cv };
                 self.after(100, Event::Data { lane, unit: Unit::Piece(header, range.end - range.start) });
             }
+            SenderWork::Tell { entry, offset, cv } => self.sender.piece_read(entry, offset, cv),
             SenderWork::Check { entry, node } => {
                 let file = self.file(entry);
                 let range = node.range(file.content.len() as u64);
