@@ -4,8 +4,7 @@
 //! it was carried out is then unknown, and the error says so.
 
 use std::sync::Arc;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sft_auth::{Rights, ServerName};
 use sft_base::{Digest, EntryPath, Time};
