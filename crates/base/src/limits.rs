@@ -95,7 +95,7 @@ pub const REDIAL_MS: u64 = 90_000;
 /// Stages nobody has touched for this time are removed, in seconds (seven days).
 pub const STAGE_EXPIRY_S: u64 = 7 * 24 * 3600;
 /// Memory for data units in flight, all sessions of a process together.
-pub const BUFFER_BUDGET_BYTES: u64 = 64 << 20;
+pub const BUFFER_BUDGET_BYTES: u64 = 32 << 20;
 /// Entries offered and not settled, all transfers of a process together.
 pub const ENTRIES_BUDGET: u64 = 65_536;
 
