@@ -139,7 +139,10 @@ impl ReceiveDriver {
         loop {
             self.give_work(&link).await?;
             if pending.is_none() {
-                self.machine.set_window(self.share.window());
+                // It grows when another transfer ends; what may wait here must grow with it, before the peer is told.
+                let window = self.share.window();
+                port.set_data_limit(window.bytes);
+                self.machine.set_window(window);
                 pending = self.machine.poll_frame();
             }
             if pending.is_none()
