@@ -84,12 +84,7 @@ impl Copying {
             Event::LaneDown { transport, reason } => {
                 voice.detail(&format!("lane down: {}: {reason}", lane_name(transport)));
             }
-            Event::Reconnecting { silent, reason } => {
-                voice.note(&format!(
-                    "connecting again, after {} s without progress: {reason}",
-                    silent.as_secs()
-                ));
-            }
+            Event::Reconnecting { silent, reason } => voice.note(&reconnecting_line(silent, &reason)),
             Event::Reconnected => voice.note("connected again, and going on"),
         };
         match &self.bar {
@@ -137,6 +132,13 @@ fn unapplied_line(path: &sft_base::EntryPath, attribute: &str, error: &WireError
         );
     }
     format!("{path}: its {attribute} could not be set: {error}")
+}
+
+fn reconnecting_line(silent: Duration, reason: &str) -> String {
+    match silent.as_secs() {
+        0 => format!("the connection was lost, connecting again: {reason}"),
+        seconds => format!("no connection for {seconds} s, trying again: {reason}"),
+    }
 }
 
 fn lane_name(transport: Transport) -> &'static str {

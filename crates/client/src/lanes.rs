@@ -8,8 +8,8 @@ use std::time::Duration;
 use sft_base::limits;
 use sft_engine::Link;
 use sft_lane::{Connection, DataReceiver, DataSender, Dialer, Later, Pin, Transport, into_data};
-use sft_wire::ControlMessage;
-use sft_wire::message::{Attach, Welcome};
+use sft_wire::message::{Attach, Close, Welcome};
+use sft_wire::{Code, ControlMessage};
 use tokio::task::JoinSet;
 
 use crate::lane_plan::{LanePlan, Paths, plan};
@@ -227,6 +227,13 @@ impl Joiner {
         let frame = frame.ok_or_else(|| refused("it ended the connection"))?;
         match ControlMessage::decode(frame.ty, &frame.payload) {
             Ok(Some(ControlMessage::Attached(_))) => {}
+            Ok(Some(ControlMessage::Close(Close { error: Some(error) })))
+                if error.code == Code::NO_SESSION =>
+            {
+                // A server that was started anew: the control lane would learn of it by its silence alone.
+                self.link.give_up("the server does not know the session any more");
+                return Err(AttachError::Refused(error.to_string()));
+            }
             Ok(Some(ControlMessage::Close(close))) => {
                 let text =
                     close.error.map_or_else(|| "it closed the connection".into(), |error| error.to_string());

@@ -192,6 +192,11 @@ impl Link {
         self.end_with(LinkEnd::Ours);
     }
 
+    /// Ends the session because its owner knows that it is lost, sooner than silence would tell.
+    pub fn give_up(&self, reason: impl Into<String>) {
+        self.end_with(LinkEnd::Lost(reason.into()));
+    }
+
     /// Waits for the end.
     pub async fn ended(&self) -> LinkEnd {
         let mut end = self.0.end.subscribe();
