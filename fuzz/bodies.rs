@@ -241,7 +241,7 @@ fn work(machine: &mut Sender) {
             _ => {}
         }
         match machine.poll_job(lane % 2) {
-            Some(Job::Piece { unit, range, .. }) => {
+            Some(Job::Piece { entry, range, .. }) => {
                 assert!(!range.is_empty() && range.end - range.start <= limits::PIECE_BYTES);
                 machine.piece_read(entry, range.start, Digest::of(&range.start.to_be_bytes()).0);
             }
@@ -264,6 +264,7 @@ fn file(name: u8, size: u64) -> Entry {
         mode: 0o644,
         target: None,
         digest: None,
+        occupied: None,
     }
 }
 

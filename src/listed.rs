@@ -88,6 +88,7 @@ mod tests {
             mode: 0o777,
             target: Some(b"b\x1b".to_vec()),
             digest: None,
+            occupied: None,
         }
     }
 

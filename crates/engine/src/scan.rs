@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use sft_base::{EntryPath, Kind, Name};
+use sft_base::{EntryPath, Kind, Name, limits};
 use sft_store::Stat;
 use sft_wire::message::{Entry, EntryKind, SourceFailure};
 use sft_wire::{Code, WireError};
@@ -162,6 +162,8 @@ impl Scan<'_> {
             },
             Kind::File | Kind::Dir => {}
         }
+        let has_holes = entry.size > limits::PIECE_BYTES && stat.occupied < entry.size;
+        entry.occupied = has_holes.then_some(stat.occupied);
         self.put(Found::Entry { entry, source, path, stat })
     }
 

@@ -25,7 +25,12 @@ type Outcome<T> = Result<T, WireError>;
 
 impl View {
     /// Joins a store to a grant.
+    ///
+    /// Whoever was given a part of the tree reads through no link: it could lead to where nothing was given, and they may
+    /// have made it themselves.
     pub fn new(store: Arc<dyn Store>, grant: Arc<Grant>) -> Self {
+        let has_whole = grant.scopes().iter().all(|scope| scope.path.is_root());
+        let store = if has_whole { store } else { store.without_links() };
         Self { store, grant }
     }
 
@@ -133,8 +138,13 @@ impl View {
         self.store.stage_small(content)
     }
 
-    pub(crate) fn stage(&self, key: &StageKey, size: u64) -> Result<Box<dyn Stage>, StoreError> {
-        self.store.stage_sparse(key, size, 0)
+    pub(crate) fn stage(
+        &self,
+        key: &StageKey,
+        size: u64,
+        occupied: u64,
+    ) -> Result<Box<dyn Stage>, StoreError> {
+        self.store.stage_sparse(key, size, occupied)
     }
 
     pub(crate) fn publish(

@@ -117,7 +117,8 @@ impl Writer {
             return Ok(Decision::Want(Vec::new()));
         }
         let key = self.stage_key(target, entry);
-        let stage = self.view.stage(&key, entry.size).map_err(|e| wire_error(&e))?;
+        let occupied = entry.occupied.unwrap_or(entry.size);
+        let stage = self.view.stage(&key, entry.size, occupied).map_err(|e| wire_error(&e))?;
         let held = stage.held();
         self.lock_stages().insert(number, Arc::new(RwLock::new(Some(stage))));
         Ok(Decision::Want(held))

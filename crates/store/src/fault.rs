@@ -141,6 +141,10 @@ impl fmt::Debug for FaultStore {
 }
 
 impl Store for FaultStore {
+    fn without_links(&self) -> Arc<dyn Store> {
+        Arc::new(Self { inner: self.inner.without_links(), orders: self.orders.clone() })
+    }
+
     fn stat(&self, path: &EntryPath) -> Result<Stat, StoreError> {
         count(&self.orders, Op::Stat)?;
         self.inner.stat(path)

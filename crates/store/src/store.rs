@@ -3,6 +3,7 @@
 //! It is synchronous on purpose: a caller runs whole batches of calls in one job on a pool of blocking threads, because a
 //! boxed future for every small file would cost more than its system calls. It decides nothing about who may do what.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sft_base::{EntryPath, Name, Node, Verified};
@@ -15,6 +16,10 @@ use crate::{Attributes, Publish, Space, StageKey, Staged, Stat, StoreError, Unap
 /// they stay inside; what writes refuses them ([`StoreError::ThroughLink`]). The last name of a path is never followed.
 /// The entry `.sft` of the root is the store's own: it is never listed, and naming it is [`StoreError::NameNotAllowed`].
 pub trait Store: Send + Sync + 'static {
+    /// The same store for someone who may not see all of it: what reads follows no link either
+    /// ([`StoreError::ThroughLink`]), since a link leads out of whatever part of the tree they were given.
+    fn without_links(&self) -> Arc<dyn Store>;
+
     /// What is known of an entry; of a link, of the link itself.
     fn stat(&self, path: &EntryPath) -> Result<Stat, StoreError>;
 

@@ -258,6 +258,8 @@ fn check_entry(entry: &Entry) -> Result<(), Broken> {
     at_most_u64("`size`", limits::FILE_BYTES_MAX, entry.size)?;
     rule(entry.kind == EntryKind::File || entry.size == 0, "only files have a size")?;
     rule(entry.kind == EntryKind::File || entry.digest.is_none(), "only files have a digest")?;
+    // A file is larger than what it occupies; what is no file has no size.
+    rule(entry.occupied.is_none_or(|occupied| occupied < entry.size), "`occupied` is less than `size`")?;
     rule(entry.kind == EntryKind::Link || entry.target.is_none(), "only links have a target")?;
     entry.target.iter().try_for_each(|target| {
         rule(!target.is_empty() && !target.contains(&0), "a target is not empty and has no NUL byte")?;

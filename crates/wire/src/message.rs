@@ -536,6 +536,9 @@ pub struct Entry {
     /// Digest of the content, where it is known.
     #[cbor(n(6), with = "crate::codec::as_optional_digest", has_nil)]
     pub digest: Option<Digest>,
+    /// Bytes of a file with holes that take space where it is; less than `size`, none for a file without holes.
+    #[n(7)]
+    pub occupied: Option<u64>,
 }
 
 /// Kinds, as they travel.
@@ -890,7 +893,7 @@ impl Entry {
     pub fn new(path: EntryPath, meta: &Meta) -> Self {
         let size = if meta.kind == Kind::File { meta.size } else { 0 };
         let (kind, modified, mode) = (meta.kind.into(), meta.modified.into(), meta.mode);
-        Self { path, kind, size, modified, mode, target: None, digest: None }
+        Self { path, kind, size, modified, mode, target: None, digest: None, occupied: None }
     }
 
     /// The metadata, as a store would say it.

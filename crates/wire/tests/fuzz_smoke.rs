@@ -148,6 +148,7 @@ fn file(name: u8, size: u64) -> Entry {
         mode: 0o644,
         target: None,
         digest: None,
+        occupied: None,
     }
 }
 

@@ -123,6 +123,7 @@ fn file() -> Entry {
         mode: 0o644,
         target: None,
         digest: None,
+        occupied: None,
     }
 }
 

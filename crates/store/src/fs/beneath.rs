@@ -5,6 +5,7 @@
 //! another process.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
@@ -17,8 +18,10 @@ use crate::{StoreError, reserved};
 /// The held root.
 #[derive(Debug)]
 pub(super) struct Beneath {
-    root: OwnedFd,
+    root: Arc<OwnedFd>,
     id: FileId,
+    /// Whether what only reads follows links among the parents.
+    follows_links: bool,
 }
 
 /// Which file something is, whatever its name.
@@ -49,7 +52,12 @@ impl Beneath {
         let root =
             rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let id = FileId::of(&root)?;
-        Ok(Self { root, id })
+        Ok(Self { root: Arc::new(root), id, follows_links: true })
+    }
+
+    /// The same root, for reading without following any link.
+    pub(super) fn without_links(&self) -> Self {
+        Self { root: self.root.clone(), id: self.id, follows_links: false }
     }
 
     /// The root.
@@ -62,12 +70,13 @@ impl Beneath {
         self.id
     }
 
-    /// Where an entry is that is only read: links among its parents are followed as long as they stay inside.
+    /// Where an entry is that is only read: links among its parents are followed as long as they stay inside, or not at
+    /// all.
     pub(super) fn to_read<'a>(&'a self, path: &'a EntryPath) -> Result<Place<'a>, StoreError> {
         reserved::check(path)?;
         let (parents, name) = split(path);
         match self.walk(parents, STRICT) {
-            Err(Errno::LOOP) => self.to_read_through_links(path, parents, name),
+            Err(Errno::LOOP) if self.follows_links => self.to_read_through_links(path, parents, name),
             walked => walked.map(|dir| Place { dir, name }).map_err(|errno| errors::on_the_way(path, errno)),
         }
     }

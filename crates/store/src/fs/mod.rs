@@ -43,7 +43,7 @@ pub struct FsStore {
     beneath: Arc<Beneath>,
     stages: Arc<StageDir>,
     claims: Arc<Claims<Large>>,
-    flusher: Flusher,
+    flusher: Arc<Flusher>,
 }
 
 impl FsStore {
@@ -54,7 +54,7 @@ impl FsStore {
         let open = || {
             let beneath = Arc::new(Beneath::open(root)?);
             let stages = Arc::new(StageDir::new(beneath.clone())?);
-            let flusher = Flusher::new(beneath.clone());
+            let flusher = Arc::new(Flusher::new(beneath.clone()));
             Ok(Self { beneath, stages, claims: Claims::new(), flusher })
         };
         open().map_err(|errno| errors::at(&EntryPath::root(), "opening the root", errno))
@@ -104,6 +104,15 @@ impl FsStore {
 }
 
 impl Store for FsStore {
+    fn without_links(&self) -> Arc<dyn Store> {
+        Arc::new(Self {
+            beneath: Arc::new(self.beneath.without_links()),
+            stages: self.stages.clone(),
+            claims: self.claims.clone(),
+            flusher: self.flusher.clone(),
+        })
+    }
+
     fn stat(&self, path: &EntryPath) -> Result<Stat, StoreError> {
         reading::stat(&self.beneath, path)
     }

@@ -24,6 +24,8 @@ use crate::{
 pub struct MemStore {
     shared: Arc<Shared>,
     claims: Arc<Claims<OpenPart>>,
+    /// Whether what only reads follows links among the parents.
+    follows_links: bool,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,7 @@ impl MemStore {
     pub fn with_capacity(capacity: u64) -> Self {
         let world = World::new();
         let state = State { durable: world.clone(), now: world, flushes: 0, capacity };
-        Self { shared: Arc::new(Shared(Mutex::new(state))), claims: Claims::new() }
+        Self { shared: Arc::new(Shared(Mutex::new(state))), claims: Claims::new(), follows_links: true }
     }
 
     /// Ends the world and brings back what the last flush had made durable, nothing more. OpenPart stages are superseded.
@@ -87,7 +89,7 @@ impl MemStore {
     /// Exchanges the content of a file in place, as a program does that writes to it while it is read.
     pub fn overwrite(&self, path: &EntryPath, content: &[u8]) -> Result<(), StoreError> {
         let mut state = self.shared.locked();
-        let number = state.now.find(path)?;
+        let number = state.now.find(path, self.follows_links)?;
         let content = state.content(content);
         state.now.overwrite(number, content);
         Ok(())
@@ -151,15 +153,19 @@ impl Default for MemStore {
 }
 
 impl Store for MemStore {
+    fn without_links(&self) -> Arc<dyn Store> {
+        Arc::new(Self { follows_links: false, ..self.clone() })
+    }
+
     fn stat(&self, path: &EntryPath) -> Result<Stat, StoreError> {
         let state = self.shared.locked();
-        let number = state.now.find(path)?;
+        let number = state.now.find(path, self.follows_links)?;
         state.now.stat(number).ok_or_else(|| StoreError::NotFound { path: path.clone() })
     }
 
     fn list(&self, path: &EntryPath) -> Result<Box<dyn Listing>, StoreError> {
         let state = self.shared.locked();
-        let number = state.now.find(path)?;
+        let number = state.now.find(path, self.follows_links)?;
         let names =
             state.now.names(number).ok_or_else(|| StoreError::NotADirectory { path: path.clone() })?;
         let listable = |name: &[u8]| reserved::listable(name, number == ROOT);
@@ -169,7 +175,7 @@ impl Store for MemStore {
 
     fn open(&self, path: &EntryPath) -> Result<Box<dyn Source>, StoreError> {
         let state = self.shared.locked();
-        let number = state.now.find(path)?;
+        let number = state.now.find(path, self.follows_links)?;
         let path = path.clone();
         let opened = match (state.now.entry(number).map(|entry| &entry.body), state.now.stat(number)) {
             (Some(Body::File(content)), Some(stat)) => (stat, content.clone()),
@@ -182,7 +188,7 @@ impl Store for MemStore {
 
     fn read_link(&self, path: &EntryPath) -> Result<Vec<u8>, StoreError> {
         let state = self.shared.locked();
-        let number = state.now.find(path)?;
+        let number = state.now.find(path, self.follows_links)?;
         match state.now.entry(number).map(|entry| &entry.body) {
             Some(Body::Link(target)) => Ok(target.to_vec()),
             _ => Err(StoreError::NotALink { path: path.clone() }),

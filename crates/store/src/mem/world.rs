@@ -71,9 +71,9 @@ impl World {
     }
 
     /// Where an entry is that is only read; nothing for the root.
-    pub(super) fn to_read(&self, path: &EntryPath) -> Result<Option<Place>, StoreError> {
+    pub(super) fn to_read(&self, path: &EntryPath, follow: bool) -> Result<Option<Place>, StoreError> {
         reserved::check(path)?;
-        self.place(path, true)
+        self.place(path, follow)
     }
 
     /// Where an entry is that is written, or will be.
@@ -83,8 +83,8 @@ impl World {
     }
 
     /// The number of the entry at a path that is only read.
-    pub(super) fn find(&self, path: &EntryPath) -> Result<u64, StoreError> {
-        match self.to_read(path)? {
+    pub(super) fn find(&self, path: &EntryPath, follow: bool) -> Result<u64, StoreError> {
+        match self.to_read(path, follow)? {
             None => Ok(ROOT),
             Some(place) => self.at(&place).ok_or_else(|| StoreError::NotFound { path: path.clone() }),
         }

@@ -141,6 +141,7 @@ promises! {
         removing_a_tree_follows_no_link,
         deep_trees_can_be_made_and_removed,
         links_lead_nowhere_outside,
+        a_store_without_links_reads_through_none,
         writing_passes_through_no_link,
         the_store_s_own_names_are_refused,
         the_root_stays,

@@ -182,6 +182,27 @@ pub(super) fn links_lead_nowhere_outside(bench: &mut impl Bench) {
     assert!(matches!(store.stat(&path("loop/x")), Err(StoreError::ThroughLink { .. })));
 }
 
+pub(super) fn a_store_without_links_reads_through_none(bench: &mut impl Bench) {
+    let store = bench.store();
+    store.make_dir(&path("d"), 0o777).unwrap();
+    store.make_dir(&path("d/e"), 0o777).unwrap();
+    put(store, "f", b"content");
+    put(store, "d/e/f", b"content");
+    put_link(store, "d/up", "..");
+    put_link(store, "d/down", "e");
+    assert!(store.stat(&path("d/up/f")).is_ok() && store.stat(&path("d/down/f")).is_ok());
+    let strict = store.without_links();
+    for through in ["d/up/f", "d/up/d", "d/down/f"].map(path) {
+        let refused = |error: StoreError| matches!(error, StoreError::ThroughLink { .. });
+        assert!(strict.stat(&through).is_err_and(refused));
+        assert!(strict.list(&through).is_err_and(refused));
+        assert!(strict.open(&through).is_err_and(refused));
+        assert!(strict.read_link(&through).is_err_and(refused));
+    }
+    assert_eq!(strict.read_link(&path("d/up")).unwrap(), b"..");
+    assert!(strict.open(&path("d/e/f")).is_ok() && strict.list(&path("d")).is_ok());
+}
+
 pub(super) fn writing_passes_through_no_link(bench: &mut impl Bench) {
     let store = bench.store();
     make_dir(store, "d");

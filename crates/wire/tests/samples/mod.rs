@@ -304,6 +304,7 @@ fn file() -> Entry {
         mode: 0o644,
         target: None,
         digest: Some(Digest::of(b"hello")),
+        occupied: None,
     }
 }
 
