@@ -51,8 +51,8 @@ impl Door {
     /// Serves one connection to its end.
     pub async fn serve(&self, connection: Connection, guard: EarlyGuard, now: fn() -> SystemTime) {
         let mut parts = connection.split();
-        let deadline = Duration::from_millis(limits::AUTH_DEADLINE_MS);
-        let opened = tokio::time::timeout(deadline, self.open(&mut parts, now)).await;
+        // It began with the handshake, which may have taken most of it.
+        let opened = tokio::time::timeout_at(guard.deadline(), self.open(&mut parts, now)).await;
         match opened {
             Ok(Ok(Opening::Session(grant))) => {
                 guard.authenticated();
