@@ -10,12 +10,14 @@ mod config;
 mod copying;
 mod exit;
 mod failure;
+mod granted;
 mod lifetime;
 mod listed;
 mod long;
 mod names;
 mod place;
 mod progress;
+mod served_port;
 mod voice;
 
 use std::process::ExitCode;

@@ -7,13 +7,15 @@ use anyhow::Context as _;
 use clap::Args;
 use fast_qr::QRBuilder;
 use serde_json::{Map, Value, json};
-use sft_auth::{DEFAULT_PORT, Grants, InvitationTerms, InviteLink, Rights, ServerIdentity, ServerName};
+use sft_auth::{Grants, InvitationTerms, InviteLink, Rights, ServerIdentity, ServerName};
 use sft_base::EntryPath;
 
 use crate::app::App;
 use crate::exit::Exit;
 use crate::failure::Usage;
+use crate::granted::Granted;
 use crate::lifetime::Lifetime;
+use crate::served_port;
 
 /// Invite somebody to the server on this machine
 ///
@@ -21,7 +23,7 @@ use crate::lifetime::Lifetime;
 #[derive(Debug, Args)]
 pub(crate) struct InviteArgs {
     /// What they may use, below what is served [default: all of it]
-    #[arg(long, value_name = "PATH", default_value = "")]
+    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
     path: String,
     /// What they may do: list, read, create, replace, remove, share, or a set: fetch, drop, write, all
     #[arg(long, default_value = "read")]
@@ -33,11 +35,12 @@ pub(crate) struct InviteArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     uses: u32,
     /// For your memory: who it is for
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     note: String,
-    /// The name or address by which they reach this machine [default: its own name]
+    /// The name or address by which they reach this machine, and the port if it is another there [default: its own name,
+    /// and the port on which `sft serve` listens]
     #[arg(long, value_name = "HOST[:PORT]")]
-    host: Option<ServerName>,
+    host: Option<String>,
     /// The server's state folder, as given to `sft serve`
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -48,8 +51,8 @@ pub(crate) fn run(app: &App, typed: InviteArgs) -> anyhow::Result<Exit> {
     let path = EntryPath::from_typed(typed.path.as_bytes()).map_err(|error| {
         Usage(format!("`{}` is not a path that can be served: {error}", typed.path.escape_debug()))
     })?;
-    let server = typed.host.map_or_else(own_name, Ok)?;
     let state = typed.state.unwrap_or_else(|| app.folders.state.clone());
+    let server = server_name(typed.host.as_deref(), served_port::read(&state))?;
     let identity = ServerIdentity::load_or_create(&state)?;
     let now = SystemTime::now();
     let expires = typed.expires.end(now);
@@ -70,7 +73,7 @@ pub(crate) fn run(app: &App, typed: InviteArgs) -> anyhow::Result<Exit> {
     };
     let text = link.to_text().ok_or_else(|| {
         Usage(format!(
-            "{} is an address of this machine's own link alone; name another with --host",
+            "{} is an address that has a meaning on this machine alone; name another with --host",
             link.server
         ))
     })?;
@@ -90,8 +93,10 @@ fn print(app: &App, link: &InviteLink, text: &str, rights: Rights) -> anyhow::Re
     }
     app.voice.write(|out| writeln!(out, "{text}"))?;
     app.voice.note(&format!(
-        "It lets its holder {rights} on {}. Hand it over in private; they run `sft join` with it. If they reach this \
-         machine by another name, make one with --host.",
+        "It lets its holder {} {} {}. Hand it over in private; they run `sft join` with it. If they reach this machine by \
+         another name, make one with --host.",
+        Granted(rights),
+        if link.path.is_root() { "on".to_owned() } else { format!("in {} on", link.path) },
         link.server
     ));
     Ok(Exit::Done)
@@ -112,10 +117,40 @@ fn object(link: &InviteLink, text: &str, rights: Rights) -> Map<String, Value> {
     }
 }
 
-/// The name of this machine, as far as it knows.
-fn own_name() -> anyhow::Result<ServerName> {
-    let uname = rustix::system::uname();
-    let name = uname.nodename().to_string_lossy();
-    ServerName::new(&name, DEFAULT_PORT)
-        .context("this machine has no usable name: say with --host how it is reached")
+/// How the invited reach this server: as was typed, else by this machine's own name; on `port` where no other was typed.
+fn server_name(typed: Option<&str>, port: u16) -> anyhow::Result<ServerName> {
+    let Some(typed) = typed else {
+        let uname = rustix::system::uname();
+        return ServerName::new(&uname.nodename().to_string_lossy(), port)
+            .context("this machine has no usable name: say with --host how it is reached");
+    };
+    // A host alone, which may be an address with colons, before a host with a port.
+    let name = ServerName::new(typed, port).or_else(|_| typed.parse());
+    name.map_err(|error| Usage(format!("--host: {error}")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_the_servers_own_unless_typed() {
+        let cases = [
+            ("nas", "nas:4711"),
+            ("nas:1303", "nas:1303"),
+            ("192.0.2.1", "192.0.2.1:4711"),
+            ("2001:db8::1", "[2001:db8::1]:4711"),
+            ("[2001:db8::1]", "[2001:db8::1]:4711"),
+            ("[2001:db8::1]:22", "[2001:db8::1]:22"),
+        ];
+        for (typed, name) in cases {
+            assert_eq!(server_name(Some(typed), 4711).unwrap().to_string(), name, "{typed}");
+        }
+        assert_eq!(server_name(None, 4711).unwrap().port(), 4711);
+        let error = server_name(Some("a/b"), 4711).unwrap_err();
+        assert!(
+            error.is::<Usage>() && error.to_string().starts_with("--host: `a/b` is not a host"),
+            "{error}"
+        );
+    }
 }

@@ -6,13 +6,14 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 use sft_auth::{ClientKeys, InviteLink, KeySearch};
-use sft_client::{Client, RemoteLocation, RemotePath};
+use sft_client::{Client, ConnectError, RemoteLocation, RemotePath};
 
 use crate::app::App;
 use crate::args::RemoteArgs;
 use crate::cli::key;
 use crate::exit::Exit;
-use crate::failure::Usage;
+use crate::failure::{Refused, Usage};
+use crate::granted::Granted;
 use crate::names::shown;
 
 /// Redeem an invitation: enrol your key on a server, and trust its key
@@ -34,7 +35,7 @@ pub(crate) async fn run(app: &App, typed: JoinArgs) -> anyhow::Result<Exit> {
         port: Some(link.server.port()),
         path: RemotePath::of(link.path.clone()),
     };
-    let client = app.join(link, &host, &typed.remote).await?;
+    let client = app.join(link, &host, &typed.remote).await.map_err(explained)?;
     tell(app, &client, &host).await
 }
 
@@ -48,6 +49,17 @@ fn read(typed: &str) -> anyhow::Result<InviteLink> {
             .context("cannot read the link from the standard input")?;
     }
     text.parse().map_err(|error: sft_auth::InviteLinkError| Usage(error.to_string()).into())
+}
+
+/// A server that knows neither the keys nor the invitation does not say more; here it is known that there was one.
+fn explained(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(ConnectError::Denied { server, .. }) => Refused(format!(
+            "{server} does not take this invitation: it was used up, withdrawn, or is out of date. Ask for a new one"
+        ))
+        .into(),
+        _ => error,
+    }
 }
 
 /// Whoever has no key at all gets one: an invitation is all that should be needed.
@@ -73,6 +85,7 @@ async fn tell(app: &App, client: &Client, host: &RemoteLocation) -> anyhow::Resu
         }
         return Ok(Exit::Done);
     }
-    app.voice.note(&format!("joined {server} as {identity}; you may {rights}. Try:\n    sft ls {host}"));
+    let may = Granted(rights);
+    app.voice.note(&format!("joined {server} as {identity}; you may {may}. Try:\n    sft ls {host}"));
     Ok(Exit::Done)
 }

@@ -11,7 +11,7 @@ use sft_doors::{ServeOptions, Server, StopReport};
 
 use crate::app::App;
 use crate::exit::Exit;
-use crate::names;
+use crate::{names, served_port};
 
 /// Serve a directory on UDP and TCP port 1303
 ///
@@ -51,11 +51,12 @@ pub(crate) fn run(app: &App, typed: ServeArgs) -> anyhow::Result<Exit> {
 async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
     let root = std::path::absolute(&typed.dir).context("the current directory cannot be named")?;
     let authorized_keys = app.folders.authorized_keys();
+    let state = typed.state.clone().unwrap_or_else(|| app.folders.state.clone());
     let options = ServeOptions {
         root: root.clone(),
         addresses: typed.bind.iter().map(|ip| SocketAddr::new(*ip, typed.port)).collect(),
         port: typed.port,
-        state: typed.state.unwrap_or_else(|| app.folders.state.clone()),
+        state: state.clone(),
         authorized_keys: authorized_keys.clone(),
         read_only: typed.read_only,
     };
@@ -68,7 +69,14 @@ async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
         owners: server.owner_keys().map_err(anyhow::Error::from),
         authorized_keys,
         read_only: typed.read_only,
+        state: typed.state,
     };
+    if let Err(error) = served_port::write(&state, started.port()) {
+        app.voice.warn(&format!(
+            "`sft invite` will not know this port by itself: {}: {error}",
+            names::shown(&state)
+        ));
+    }
     started.tell(app)?;
     Ok(server.run(stop).await)
 }
@@ -81,6 +89,8 @@ struct Started {
     owners: anyhow::Result<usize>,
     authorized_keys: PathBuf,
     read_only: bool,
+    /// Where `sft invite` has to look, if it was typed.
+    state: Option<PathBuf>,
 }
 
 impl Started {
@@ -114,7 +124,8 @@ impl Started {
         let remote = self.remote();
         text += &format!(
             "On the other machine:\n  sft ls {remote}\n  sft cp FILE {remote}\n\n\
-             Let in someone without a key here:\n  sft invite\n"
+             Let in someone without a key here:\n  {}\n",
+            self.invite()
         );
         text
     }
@@ -126,6 +137,14 @@ impl Started {
             Ok(1) => format!("1 key of {file}"),
             Ok(count) => format!("{count} keys of {file}"),
             Err(error) => format!("none: {error:#}"),
+        }
+    }
+
+    /// What to type here to let somebody in.
+    fn invite(&self) -> String {
+        match &self.state {
+            None => "sft invite".into(),
+            Some(state) => format!("sft invite --state {}", names::shown(state)),
         }
     }
 
@@ -155,16 +174,22 @@ fn tell_end(app: &App, report: StopReport) -> anyhow::Result<()> {
             json!({ "event": "stopped", "sessions": report.sessions, "transfers": report.transfers });
         return app.voice.write(|out| writeln!(out, "{object}"));
     }
-    let text = match report {
-        StopReport { sessions: 0, .. } => "Stopped; nobody was connected.".to_owned(),
-        StopReport { sessions, transfers: 0 } => format!("Stopped; {sessions} sessions were open and idle."),
-        StopReport { sessions, transfers } => format!(
-            "Stopped; {transfers} transfers in {sessions} sessions were under way. What was verified is kept: they go on \
-             when the server is back."
-        ),
-    };
-    app.voice.note(&text);
+    app.voice.note(&end_text(report));
     Ok(())
+}
+
+fn end_text(report: StopReport) -> String {
+    match report {
+        StopReport { sessions: 0, .. } => "Stopped; nobody was connected.".to_owned(),
+        StopReport { sessions: 1, transfers: 0 } => "Stopped; one session was open and idle.".to_owned(),
+        StopReport { sessions, transfers: 0 } => format!("Stopped; {sessions} sessions were open and idle."),
+        StopReport { transfers: 1, .. } => {
+            "Stopped; one transfer was under way. What was verified is kept: it goes on when the server is back.".to_owned()
+        }
+        StopReport { transfers, .. } => format!(
+            "Stopped; {transfers} transfers were under way. What was verified is kept: they go on when the server is back."
+        ),
+    }
 }
 
 /// Done when the first of SIGINT and SIGTERM comes.
@@ -213,6 +238,7 @@ mod tests {
             owners,
             authorized_keys: "/home/a/.ssh/authorized_keys".into(),
             read_only: false,
+            state: None,
         }
     }
 
@@ -226,6 +252,34 @@ mod tests {
         assert!(text.contains("\n  owners       2 keys of /home/a/.ssh/authorized_keys\n"), "{text}");
         assert!(text.contains("\n  sft cp FILE 192.0.2.1:\n"), "{text}");
         assert_eq!(started("[2001:db8::1]:4000", Ok(1)).remote(), "sft://[2001:db8::1]:4000/");
+    }
+
+    #[test]
+    fn it_says_where_to_invite() {
+        let mut started = started("192.0.2.1:1303", Ok(1));
+        assert!(started.text().ends_with("\n  sft invite\n"));
+        started.state = Some("/var/lib/sft".into());
+        assert!(started.text().ends_with("\n  sft invite --state /var/lib/sft\n"));
+    }
+
+    #[test]
+    fn it_says_what_was_under_way() {
+        let cases = [
+            ((0, 0), "Stopped; nobody was connected."),
+            ((1, 0), "Stopped; one session was open and idle."),
+            ((2, 0), "Stopped; 2 sessions were open and idle."),
+            (
+                (2, 1),
+                "Stopped; one transfer was under way. What was verified is kept: it goes on when the server is back.",
+            ),
+            (
+                (2, 3),
+                "Stopped; 3 transfers were under way. What was verified is kept: they go on when the server is back.",
+            ),
+        ];
+        for ((sessions, transfers), text) in cases {
+            assert_eq!(end_text(StopReport { sessions, transfers }), text);
+        }
     }
 
     #[test]
