@@ -23,8 +23,22 @@ pub(crate) struct Refused(pub(crate) String);
 
 /// What a server said of an entry, without the entry's path: for where that stands before it.
 pub(crate) fn without_path(error: &WireError, path: &EntryPath) -> WireError {
-    let text = error.text.strip_prefix(&format!("{path}: ")).unwrap_or(&error.text);
+    let mut text = error.text.strip_prefix(&format!("{path}: ")).unwrap_or(&error.text);
+    if error.code == Code::DENIED {
+        // "no right to read a/b"
+        text = text.strip_suffix(&format!(" {path}")).unwrap_or(text);
+    }
     WireError { text: text.to_owned(), ..error.clone() }
+}
+
+/// The same error, with a sentence that says what to type, where a request failed with this code.
+pub(crate) fn hinted(error: RequestError, code: Code, text: &str) -> RequestError {
+    match error {
+        RequestError::Failed(error) if error.code == code => {
+            RequestError::Failed(WireError { text: text.into(), ..error })
+        }
+        error => error,
+    }
 }
 
 /// Says what went wrong, and gives the exit code for it.
@@ -140,6 +154,10 @@ mod tests {
         let said = |text| without_path(&Code::NOT_FOUND.because(text), &path).text;
         assert_eq!(said("a/b: there is no such entry"), "there is no such entry");
         assert_eq!(said("a: there is no such entry"), "a: there is no such entry");
+        assert_eq!(
+            without_path(&Code::DENIED.because("no right to read a/b"), &path).text,
+            "no right to read"
+        );
     }
 
     #[test]

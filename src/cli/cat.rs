@@ -19,14 +19,22 @@ pub(crate) struct CatArgs {
     remote: RemoteArgs,
 }
 
-/// Writes each file.
+/// Writes each file; goes on after one that fails.
 pub(crate) async fn run(app: &App, typed: CatArgs) -> anyhow::Result<Exit> {
+    let mut exit = Exit::Done;
     for place in place::remotes(&typed.paths, "cat")? {
         let client = app.connect(&place, &typed.remote).await?;
         let mut content = client.content(&place.path.entry);
-        while let Some(chunk) = content.next().await.map_err(|error| place::about(&place, error))? {
-            app.voice.write(|out| out.write_all(&chunk))?;
+        loop {
+            match place::one_of_many(&app.voice, &place, content.next().await)? {
+                Ok(Some(chunk)) => app.voice.write(|out| out.write_all(&chunk))?,
+                Ok(None) => break,
+                Err(failed) => {
+                    exit = exit.worse(failed);
+                    break;
+                }
+            }
         }
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }

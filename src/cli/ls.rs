@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 use jiff::tz::TimeZone;
-use sft_client::{Client, Code, Entry, EntryKind, RemoteLocation, RequestError};
+use sft_client::{Client, Code, Ending, Entry, EntryKind, EntryPath, RemoteLocation, RequestError};
 
 use crate::app::App;
 use crate::args::RemoteArgs;
@@ -31,38 +31,54 @@ pub(crate) struct LsArgs {
 /// Lists each place that was named.
 pub(crate) async fn run(app: &App, typed: LsArgs) -> anyhow::Result<Exit> {
     let places = place::remotes(&typed.paths, "ls")?;
+    let mut exit = Exit::Done;
     for (at, place) in places.iter().enumerate() {
         let client = app.connect(place, &typed.remote).await?;
-        let entries = entries(&client, place).await.map_err(|error| place::about(place, error))?;
+        let listed = place::one_of_many(&app.voice, place, entries(&client, place, typed.all).await)?;
+        let entries = match listed {
+            Ok(entries) => entries,
+            Err(failed) => {
+                exit = exit.worse(failed);
+                continue;
+            }
+        };
         if places.len() > 1 && !app.voice.json() {
             let gap = if at > 0 { "\n" } else { "" };
             app.voice.write(|out| writeln!(out, "{gap}{place}:"))?;
         }
         show(app, &typed, entries)?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// What is in a directory; anything else stands for itself.
-async fn entries(client: &Client, place: &RemoteLocation) -> Result<Vec<Entry>, RequestError> {
-    let mut entries = Vec::new();
-    let mut listing = client.list(&place.path.entry).await?;
-    loop {
-        match listing.next_page().await {
-            Ok(Some(page)) => entries.extend(page),
-            Ok(None) => break,
-            Err(RequestError::Failed(error)) if error.code == Code::NOT_A_DIRECTORY => {
-                return client.stat(&place.path.entry).await.map(|entry| vec![entry]);
-            }
-            Err(error) => return Err(error),
+async fn entries(client: &Client, place: &RemoteLocation, all: bool) -> Result<Vec<Entry>, RequestError> {
+    match in_directory(client, &place.path.entry).await {
+        Ok(mut entries) => {
+            entries.retain(|entry| all || !is_hidden(entry));
+            entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+            Ok(entries)
         }
+        // With a slash at its end the name says that a directory is meant.
+        Err(RequestError::Failed(error))
+            if error.code == Code::NOT_A_DIRECTORY && place.path.ending == Ending::Name =>
+        {
+            client.stat(&place.path.entry).await.map(|entry| vec![entry])
+        }
+        Err(error) => Err(error),
     }
-    entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+}
+
+async fn in_directory(client: &Client, path: &EntryPath) -> Result<Vec<Entry>, RequestError> {
+    let mut entries = Vec::new();
+    let mut listing = client.list(path).await?;
+    while let Some(page) = listing.next_page().await? {
+        entries.extend(page);
+    }
     Ok(entries)
 }
 
-fn show(app: &App, typed: &LsArgs, mut entries: Vec<Entry>) -> anyhow::Result<()> {
-    entries.retain(|entry| typed.all || !is_hidden(entry));
+fn show(app: &App, typed: &LsArgs, entries: Vec<Entry>) -> anyhow::Result<()> {
     let terminal = app.voice.stdout_terminal();
     if app.voice.json() {
         return entries
@@ -82,7 +98,7 @@ fn show(app: &App, typed: &LsArgs, mut entries: Vec<Entry>) -> anyhow::Result<()
     })
 }
 
-/// Whether a listing leaves it out. What was named itself is never hidden, and has a path of more than one name or none.
+/// Whether the listing of a directory leaves it out. What was named itself is never hidden.
 fn is_hidden(entry: &Entry) -> bool {
     entry.path.as_bytes().starts_with(b".")
 }

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 
 use clap::Args;
+use sft_client::Code;
 
 use crate::app::App;
 use crate::args::RemoteArgs;
 use crate::exit::Exit;
+use crate::failure::hinted;
 use crate::place;
 
 /// Make directories on a host
@@ -28,6 +30,9 @@ pub(crate) async fn run(app: &App, typed: MkdirArgs) -> anyhow::Result<Exit> {
     for place in place::remotes(&typed.paths, "mkdir")? {
         let client = app.connect(&place, &typed.remote).await?;
         let made = client.make_dir(&place.path.entry, typed.parents).await;
+        let made = made.map_err(|error| {
+            hinted(error, Code::NOT_FOUND, "the directory above it is not there; -p makes it too")
+        });
         exit = exit.worse(place::goes_on(&app.voice, &place, made)?);
     }
     Ok(exit)

@@ -8,7 +8,7 @@ use sft_client::{Code, RequestError};
 use crate::app::App;
 use crate::args::RemoteArgs;
 use crate::exit::Exit;
-use crate::failure::Usage;
+use crate::failure::{Usage, hinted};
 use crate::place;
 
 /// Remove entries on a host
@@ -43,6 +43,13 @@ pub(crate) async fn run(app: &App, typed: RmArgs) -> anyhow::Result<Exit> {
             Err(RequestError::Failed(error)) if typed.force && error.code == Code::NOT_FOUND => Ok(0),
             removed => removed,
         };
+        let removed = removed.map_err(|error| {
+            hinted(
+                error,
+                Code::DIRECTORY_NOT_EMPTY,
+                "the directory is not empty; -r removes it with all that is in it",
+            )
+        });
         exit = exit.worse(place::goes_on(&app.voice, &place, removed)?);
     }
     Ok(exit)

@@ -22,9 +22,17 @@ pub(crate) struct StatArgs {
 
 /// Tells of each entry.
 pub(crate) async fn run(app: &App, typed: StatArgs) -> anyhow::Result<Exit> {
+    let mut exit = Exit::Done;
     for place in place::remotes(&typed.paths, "stat")? {
         let client = app.connect(&place, &typed.remote).await?;
-        let entry = client.stat(&place.path.entry).await.map_err(|error| place::about(&place, error))?;
+        let entry = client.stat(&place.path.entry).await;
+        let entry = match place::one_of_many(&app.voice, &place, entry)? {
+            Ok(entry) => entry,
+            Err(failed) => {
+                exit = exit.worse(failed);
+                continue;
+            }
+        };
         let name = entry.path.as_bytes();
         if app.voice.json() {
             app.voice.object(listed::object(name, &entry))?;
@@ -34,5 +42,5 @@ pub(crate) async fn run(app: &App, typed: StatArgs) -> anyhow::Result<Exit> {
             app.voice.write(|out| listed::write_block(out, name, &entry, &TimeZone::system(), terminal))?;
         }
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }

@@ -94,7 +94,7 @@ pub enum ConnectError {
         source: SignError,
     },
     /// The server accepted none of the keys.
-    #[error("{server} accepts none of your keys ({}): {error}. Its owner can add one to ~/.ssh/authorized_keys there, or \
+    #[error("{server} accepts none of your keys ({}). Its owner can add one to ~/.ssh/authorized_keys there, or \
              invite you with `sft invite`", tried.join(", "))]
     Denied {
         /// The server.
