@@ -63,6 +63,10 @@ fn show(app: &App, identity: Option<PathBuf>) -> anyhow::Result<Exit> {
 
 fn new(app: &App, with_passphrase: bool) -> anyhow::Result<Exit> {
     let path = app.folders.own_key();
+    if path.exists() {
+        // Before a passphrase is asked for that would be for nothing.
+        return Err(sft_auth::KeyFileError::Exists { path }.into());
+    }
     let passphrase = with_passphrase.then(|| new_passphrase(app)).transpose()?;
     let public = ClientKeys::generate(&path, &comment(), passphrase.as_deref().map(String::as_str))?;
     if app.voice.json() {
