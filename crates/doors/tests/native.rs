@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sft_auth::{ClientKeys, Grant, KeySearch, ServerKey};
@@ -130,9 +131,14 @@ fn path(text: &str) -> EntryPath {
 }
 
 async fn push(session: &mut Session, root: &Path, name: &str) -> Summary {
+    push_to(session, root, name, "").await.0
+}
+
+/// The summary, and the bytes that were moved.
+async fn push_to(session: &mut Session, root: &Path, name: &str, to: &str) -> (Summary, u64) {
     let port = session.link.transfer(1);
     let op = Push {
-        path: EntryPath::root(),
+        path: path(to),
         place: Place::Auto,
         publish: PublishMode::Replace,
         durability: Durability::Commit,
@@ -142,12 +148,14 @@ async fn push(session: &mut Session, root: &Path, name: &str) -> Summary {
     let (accepted, window) = oneshot::channel();
     let sources = vec![SendSource { view: view(root), path: path(name), landing: path(name) }];
     let job = SendJob { sources, checksum: false, window: Err(window) };
-    let sending = tokio::spawn(send(port, job, EventSink::new().0));
+    let sink = EventSink::new().0;
+    let sending = tokio::spawn(send(port, job, sink.clone()));
     match reply(session).await {
         Body::Accepted { window, .. } => accepted.send(Ok(window)).unwrap(),
         other => panic!("{other:?} is no acceptance"),
     }
-    tokio::time::timeout(Duration::from_secs(60), sending).await.unwrap().unwrap().unwrap()
+    let summary = tokio::time::timeout(Duration::from_secs(60), sending).await.unwrap().unwrap().unwrap();
+    (summary, sink.counters().bytes_moved.load(Ordering::Relaxed))
 }
 
 async fn pull(session: &mut Session, name: &str, root: &Path) -> Summary {
@@ -200,11 +208,7 @@ async fn there_and_back(choice: Choice) {
     assert_eq!((up.committed, up.unchanged, up.failed), (entries, 0, 0), "{:?}", up.failures);
     assert_same(&local.join("tree"), &served.home.path().join("served/tree"));
     let again = push(&mut session, &local, "tree").await;
-    assert_eq!(
-        (again.committed, again.unchanged),
-        (0, entries),
-        "nothing is copied again"
-    );
+    assert_eq!((again.committed, again.unchanged), (0, entries), "nothing is copied again");
     let back = served.home.path().join("back");
     fs::create_dir(&back).unwrap();
     let down = pull(&mut session, "tree", &back).await;
@@ -257,5 +261,23 @@ async fn nobody_attaches_without_the_secret() {
         ControlMessage::Close(close) => assert_eq!(close.error.unwrap().code, Code::NO_SESSION),
         other => panic!("{other:?} answers an intruder"),
     }
+    session.link.close(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_destination_is_told_before_data_moves() {
+    let served = serve().await;
+    let local = served.home.path().join("local");
+    fs::create_dir(&local).unwrap();
+    fs::write(local.join("file"), vec![7; 3_000_000]).unwrap();
+    let mut session = connect(&served, Choice::Tcp).await;
+    let (summary, moved) = push_to(&mut session, &local, "file", "no/such/place").await;
+    assert_eq!((summary.committed, summary.failed, moved), (0, 1, 0));
+    assert_eq!(summary.failures[0].1.code, Code::NOT_FOUND);
+    assert!(
+        summary.failures[0].1.text.starts_with("no/such: there is no such directory"),
+        "{:?}",
+        summary.failures
+    );
     session.link.close(None).await;
 }

@@ -72,7 +72,7 @@ impl View {
     /// Makes a directory.
     pub fn make_dir(&self, path: &EntryPath, mode: u32) -> Outcome<()> {
         self.check(Right::Create, path)?;
-        self.store.make_dir(path, mode).map_err(|e| wire_error(&e))
+        self.store.make_dir(path, mode).map_err(|e| naming_error(&e, path))
     }
 
     /// Makes a directory and those missing above it; true if anything was made.
@@ -156,7 +156,7 @@ impl View {
         attributes: &Attributes,
     ) -> Outcome<Vec<Unapplied>> {
         self.check(if how == Publish::CreateOnly { Right::Create } else { Right::Replace }, to)?;
-        self.store.publish(staged, verified, to, how, attributes).map_err(|e| wire_error(&e))
+        self.store.publish(staged, verified, to, how, attributes).map_err(|e| naming_error(&e, to))
     }
 
     pub(crate) fn publish_link(
@@ -167,7 +167,7 @@ impl View {
         attributes: &Attributes,
     ) -> Outcome<Vec<Unapplied>> {
         self.check(if how == Publish::CreateOnly { Right::Create } else { Right::Replace }, to)?;
-        self.store.publish_link(target, to, how, attributes).map_err(|e| wire_error(&e))
+        self.store.publish_link(target, to, how, attributes).map_err(|e| naming_error(&e, to))
     }
 
     pub(crate) fn flush(&self) -> Outcome<()> {

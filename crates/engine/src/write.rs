@@ -113,6 +113,9 @@ impl Writer {
             return Ok(Decision::Unchanged);
         }
         self.may_take(target, there)?;
+        if there.is_none() && entry.path.depth() <= 1 {
+            self.expect_parent(target)?;
+        }
         if entry.size <= limits::PIECE_BYTES {
             return Ok(Decision::Want(Vec::new()));
         }
@@ -122,6 +125,20 @@ impl Writer {
         let held = stage.held();
         self.lock_stages().insert(number, Arc::new(RwLock::new(Some(stage))));
         Ok(Decision::Want(held))
+    }
+
+    /// Directories below a source come before what is in them; the one a source lands in has to be there. It is better
+    /// to say so before the data comes than after.
+    fn expect_parent(&self, target: &EntryPath) -> Result<(), WireError> {
+        let Some(parent) = target.parent() else { return Ok(()) };
+        match self.look(&parent) {
+            Ok(None) if self.view.grant().allows(sft_auth::Right::List, &parent).is_ok() => {
+                let text = format!("{parent}: there is no such directory to copy into; make it first");
+                Err(Code::NOT_FOUND.because(text))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// What is at a path; nothing when the identity may not look, so that a drop box stays one.
