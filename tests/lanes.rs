@@ -1,0 +1,236 @@
+//! Promise: a transfer survives the loss of any lane, of all lanes for a while, a transport that is dropped without a
+//! word or closed, and on QUIC a change of the client's address; without anybody doing anything.
+
+use std::time::{Duration, Instant};
+
+use sft_testkit::{Dice, Fate, Ran, Relay, Running, World, args};
+
+const SFT: &str = env!("CARGO_BIN_EXE_sft");
+const MIB: u64 = 1 << 20;
+
+/// A file on its way through a network that is about to go wrong.
+struct Journey {
+    world: World,
+    relay: Relay,
+    size: u64,
+}
+
+impl Journey {
+    fn new(size: u64, rate: u64) -> Self {
+        let world = World::new(SFT);
+        let relay = world.relay("far");
+        relay.rate(rate);
+        Dice::new(size).file(&world.local("it"), size);
+        Self { world, relay, size }
+    }
+
+    fn start(&self, more: &[&str]) -> Running {
+        let mut line = args!["cp", "--json", self.world.local("it"), "far:it"];
+        line.extend(more.iter().map(Into::into));
+        self.world.start(line)
+    }
+
+    /// Waits until so many bytes have arrived.
+    fn until(&self, running: &mut Running, bytes: u64) {
+        loop {
+            let (udp, tcp) = self.relay.passed();
+            if udp + tcp >= bytes {
+                return;
+            }
+            if running.is_over() {
+                panic!("it was over before {bytes} bytes: {:?}", running.stderr_so_far());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for the end, and looks whether it all came.
+    fn arrives(&self, running: Running) -> Ran {
+        let ran = running.wait(Duration::from_secs(150)).done();
+        let (sent, came) = (std::fs::read(self.world.local("it")), std::fs::read(self.world.served("it")));
+        assert!(sent.unwrap() == came.unwrap(), "another content came");
+        assert_eq!(self.world.served("it").metadata().unwrap().len(), self.size);
+        ran
+    }
+}
+
+fn count(ran: &Ran, event: &str) -> usize {
+    ran.objects().iter().filter(|object| object["event"] == event).count()
+}
+
+fn bytes_over(ran: &Ran) -> (u64, u64) {
+    let objects = ran.objects();
+    let result = objects.last().expect("a copy tells its result");
+    (result["bytes_quic"].as_u64().unwrap(), result["bytes_tcp"].as_u64().unwrap())
+}
+
+#[test]
+fn where_udp_is_dropped_tcp_carries_on_without_a_noticeable_wait() {
+    let journey = Journey::new(5 * MIB, 0);
+    journey.relay.udp(Fate::Vanish);
+    let begun = Instant::now();
+    let ran = journey.arrives(journey.start(&[]));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(bytes_over(&ran).0, 0);
+}
+
+#[test]
+fn where_tcp_is_closed_quic_carries_on_without_a_noticeable_wait() {
+    let mut journey = Journey::new(5 * MIB, 0);
+    journey.relay.close_tcp();
+    let begun = Instant::now();
+    let ran = journey.arrives(journey.start(&[]));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(bytes_over(&ran).1, 0);
+}
+
+#[test]
+fn where_tcp_is_dropped_quic_carries_on() {
+    let journey = Journey::new(5 * MIB, 0);
+    journey.relay.tcp(Fate::Vanish);
+    let begun = Instant::now();
+    journey.arrives(journey.start(&[]));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn where_a_transport_is_asked_for_the_other_is_not_used() {
+    let journey = Journey::new(MIB, 0);
+    let over = |transport| {
+        std::fs::remove_file(journey.world.served("it")).ok();
+        let before = journey.relay.passed();
+        journey.arrives(journey.start(&["--transport", transport]));
+        let after = journey.relay.passed();
+        (after.0 - before.0, after.1 - before.1)
+    };
+    let (udp, tcp) = over("quic");
+    assert!(udp > MIB && tcp == 0, "{udp} {tcp}");
+    let (udp, tcp) = over("tcp");
+    assert!(udp == 0 && tcp > MIB, "{udp} {tcp}");
+}
+
+#[test]
+fn losing_one_lane_of_several_costs_nothing_but_its_units() {
+    let journey = Journey::new(60 * MIB, 8 * MIB);
+    // QUIC is first, so that it is the control lane; the oldest TCP connections are data lanes.
+    let mut running = journey.start(&["--lanes", "4"]);
+    for round in 1..=3 {
+        journey.until(&mut running, round * 10 * MIB);
+        assert_eq!(journey.relay.reset_tcp(1), 1);
+    }
+    let ran = journey.arrives(running);
+    assert!(count(&ran, "lane-down") >= 3, "{ran:?}");
+    assert!(count(&ran, "lane-up") > 4, "lost lanes are replaced: {ran:?}");
+    assert_eq!(count(&ran, "reconnecting"), 0, "the session goes on: {ran:?}");
+    let (quic, tcp) = bytes_over(&ran);
+    // What waits in the buffers of a connection is lost with it.
+    assert!(quic + tcp < 60 * MIB + 40 * MIB, "{quic} + {tcp}");
+}
+
+#[test]
+fn losing_all_connections_over_and_over_ends_nothing() {
+    let journey = Journey::new(60 * MIB, 6 * MIB);
+    let mut running = journey.start(&["--transport", "tcp"]);
+    for round in 1..=5 {
+        journey.until(&mut running, round * 8 * MIB);
+        assert!(journey.relay.reset_tcp(99) >= 2, "a control lane and a data lane");
+    }
+    journey.relay.rate(0);
+    let ran = journey.arrives(running);
+    assert!(count(&ran, "reconnected") >= 5, "{ran:?}");
+}
+
+/// The network is gone for 25 seconds, longer than an end listens to silence.
+fn survives_silence(transport: &str) {
+    let journey = Journey::new(40 * MIB, 8 * MIB);
+    let mut running = journey.start(&["--transport", transport]);
+    journey.until(&mut running, 8 * MIB);
+    journey.relay.udp(Fate::Vanish);
+    journey.relay.tcp(Fate::Vanish);
+    std::thread::sleep(Duration::from_secs(25));
+    assert!(!running.is_over(), "it goes on trying");
+    journey.relay.udp(Fate::Pass);
+    journey.relay.tcp(Fate::Pass);
+    journey.relay.rate(0);
+    let begun = Instant::now();
+    let ran = journey.arrives(running);
+    assert!(begun.elapsed() < Duration::from_secs(20), "it goes on soon: {:?}", begun.elapsed());
+    assert!(count(&ran, "reconnected") >= 1, "{ran:?}");
+    let (quic, tcp) = bytes_over(&ran);
+    assert!(quic + tcp < 60 * MIB, "what had come was not sent again: {quic} + {tcp}");
+}
+
+#[test]
+fn all_lanes_silent_for_25_seconds_over_quic() {
+    survives_silence("quic");
+}
+
+#[test]
+fn all_lanes_silent_for_25_seconds_over_tcp() {
+    survives_silence("tcp");
+}
+
+#[test]
+fn all_lanes_silent_for_25_seconds_over_both() {
+    survives_silence("auto");
+}
+
+#[test]
+fn a_transport_that_goes_silent_on_the_way_is_replaced_by_the_other() {
+    for (gone, stays) in [("udp", "tcp"), ("tcp", "udp")] {
+        let journey = Journey::new(60 * MIB, 4 * MIB);
+        let mut running = journey.start(&[]);
+        journey.until(&mut running, 8 * MIB);
+        match gone {
+            "udp" => journey.relay.udp(Fate::Vanish),
+            _ => journey.relay.tcp(Fate::Vanish),
+        }
+        std::thread::sleep(Duration::from_secs(3));
+        journey.relay.rate(0);
+        let begun = Instant::now();
+        journey.arrives(running);
+        let took = begun.elapsed();
+        // This relay's own system still answers for a connection whose bytes vanish: it takes long to be found dead.
+        assert!(took < Duration::from_secs(75), "{stays} carries on after {gone}: {took:?}");
+    }
+}
+
+#[test]
+fn a_client_whose_address_changes_stays_connected_over_quic() {
+    let journey = Journey::new(40 * MIB, 8 * MIB);
+    let mut running = journey.start(&["--transport", "quic"]);
+    for round in 1..=4 {
+        journey.until(&mut running, round * 7 * MIB);
+        journey.relay.move_clients();
+    }
+    let ran = journey.arrives(running);
+    assert_eq!(count(&ran, "reconnecting") + count(&ran, "lane-down"), 0, "{ran:?}");
+}
+
+#[test]
+fn lost_datagrams_and_a_long_path_lose_nothing() {
+    let journey = Journey::new(4 * MIB, 0);
+    journey.relay.udp(Fate::Lose(3));
+    journey.arrives(journey.start(&["--transport", "quic"]));
+    std::fs::remove_file(journey.world.served("it")).unwrap();
+    journey.relay.udp(Fate::Delay(Duration::from_millis(60)));
+    journey.relay.tcp(Fate::Delay(Duration::from_millis(60)));
+    journey.arrives(journey.start(&[]));
+}
+
+#[test]
+fn requests_go_on_after_a_loss_too() {
+    let journey = Journey::new(MIB, 0);
+    let content = Dice::new(5).bytes(2 << 20);
+    std::fs::write(journey.world.served("read"), &content).unwrap();
+    for transport in ["quic", "tcp"] {
+        journey.relay.rate(MIB);
+        let mut running = journey.world.start(args!["cat", "--transport", transport, "far:read"]);
+        std::thread::sleep(Duration::from_millis(900));
+        assert!(!running.is_over());
+        journey.relay.reset_tcp(99);
+        journey.relay.rate(0);
+        let ran = running.wait(Duration::from_secs(60)).done();
+        assert!(ran.stdout == content, "{} bytes came", ran.stdout.len());
+    }
+}
