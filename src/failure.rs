@@ -56,9 +56,11 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for layer in error.chain() {
         let says = layer.to_string();
+        // The root of a store is its `.`, which a layer above calls by its name.
+        let says = says.strip_prefix(".: ").unwrap_or(&says);
         if text.is_empty() {
-            text = says;
-        } else if !text.contains(&says) {
+            text = says.to_owned();
+        } else if !text.contains(says) {
             text = format!("{text}: {says}");
         }
         // What stands below a connection that did not come up is in its own sentence.

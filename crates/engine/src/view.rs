@@ -189,3 +189,13 @@ impl std::fmt::Debug for View {
         f.debug_struct("View").field("grant", &self.grant).finish_non_exhaustive()
     }
 }
+
+/// A name cannot be given where there is no directory to hold it. The store says only what is not there.
+fn naming_error(error: &StoreError, name: &EntryPath) -> WireError {
+    match error {
+        StoreError::NotFound { .. } => {
+            Code::NOT_FOUND.because(format!("{name}: the directory that it is to stand in is not there"))
+        }
+        error => wire_error(error),
+    }
+}
