@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::{TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
-use sft_testkit::{Tree, World, args};
+use sft_testkit::{Liar, Tree, World, args};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -115,6 +115,21 @@ fn a_refusal_is_4() {
     read_only.sft(args!["mkdir", "srv:d"]).ended(4);
     let file = Tree::new(read_only.local("t")).file("f", 1).path().join("f");
     read_only.sft(args!["cp", file, "srv:"]).ended(4);
+}
+
+#[test]
+fn content_that_is_not_what_was_promised_is_5() {
+    let world = World::new(SFT);
+    let liar = Liar::start(world.address(), &world.client.key(), &world.local("liar"));
+    world.client.names("liar", liar.port());
+    world.client.trusts(liar.port(), &liar.fingerprint());
+    Tree::new(world.root()).file("small", 10_000).file("large", 5 << 20);
+    for name in ["small", "large"] {
+        let (from, to) = (format!("liar:{name}"), world.local(name));
+        let ran = world.sft(args!["cp", "--transport", "quic", from, to]).ended(5).says(name);
+        assert!(!to.exists(), "it is not published: {ran:?}");
+    }
+    assert_eq!(world.sft(args!["ls", "--transport", "quic", "liar:"]).done().out(), "large\nsmall\n");
 }
 
 #[test]

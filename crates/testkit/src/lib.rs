@@ -14,9 +14,11 @@ pub use world::World;
 
 mod relay;
 pub use relay::{Fate, Relay};
+mod liar;
 mod raw_peer;
 mod relay_tcp;
 mod relay_udp;
+pub use liar::Liar;
 pub use raw_peer::RawPeer;
 
 mod content;
