@@ -80,9 +80,28 @@ impl Dialling {
     /// A person who is asked takes longer than the server waits; then it is dialled once more, with the answer known.
     pub(crate) async fn dial(&self) -> Result<Session, ConnectError> {
         let begun = Instant::now();
-        match self.dial_once().await {
+        match self.dial_patiently().await {
             Err(ConnectError::Closed { .. }) if begun.elapsed() > PERSON_WAS_ASKED => self.dial_once().await,
             dialled => dialled,
+        }
+    }
+
+    /// A server turns connections away while too many of one address have not proved who they are: many clients behind
+    /// one address come in one after the other.
+    async fn dial_patiently(&self) -> Result<Session, ConnectError> {
+        let begun = Instant::now();
+        let mut wait = TURNED_AWAY_WAIT;
+        loop {
+            match self.dial_once().await {
+                Err(ConnectError::Unreachable { source, .. })
+                    if source.was_turned_away() && begun.elapsed() < TURNED_AWAY_MAX =>
+                {
+                    tracing::debug!(%source, "turned away; trying again");
+                }
+                dialled => return dialled,
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(TURNED_AWAY_WAIT * 4);
         }
     }
 
@@ -218,5 +237,9 @@ impl std::fmt::Debug for Trusting {
     }
 }
 
+/// Pauses between attempts while a server turns connections away, at first; and for how long it is tried: places that
+/// others hold are free again after the time that a proof may take.
+const TURNED_AWAY_WAIT: Duration = Duration::from_millis(200);
+const TURNED_AWAY_MAX: Duration = Duration::from_millis(sft_base::limits::AUTH_DEADLINE_MS + 2_000);
 /// Longer than anything but a person takes between a connection and its session.
 const PERSON_WAS_ASKED: Duration = Duration::from_secs(5);

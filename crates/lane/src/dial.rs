@@ -293,8 +293,14 @@ fn tls_cause(error: io::Error) -> AttemptError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => AttemptError::NotSft,
         Some(tls) => AttemptError::Handshake(tls.to_string()),
+        None if is_end(error.kind()) => AttemptError::TurnedAway,
         None => io_cause(error),
     }
+}
+
+fn is_end(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 fn quic_cause(verifier: &PinVerifier, error: quinn::ConnectionError, max: Duration) -> AttemptError {
@@ -305,6 +311,11 @@ fn quic_cause(verifier: &PinVerifier, error: quinn::ConnectionError, max: Durati
         quinn::ConnectionError::TimedOut => AttemptError::TimedOut(max),
         quinn::ConnectionError::ConnectionClosed(close) if close.error_code == no_alpn() => {
             AttemptError::NotSft
+        }
+        quinn::ConnectionError::ConnectionClosed(close)
+            if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            AttemptError::TurnedAway
         }
         other => AttemptError::Handshake(other.to_string()),
     }

@@ -182,7 +182,7 @@ pub struct FailedAttempt {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AttemptError {
     /// Nothing answered in time.
-    #[error("no answer within {} ms", .0.as_millis())]
+    #[error("no answer within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
     /// The server proved a key that is not the pinned one. Nothing was sent to it.
     #[error("the server's key is not the one this client trusts")]
@@ -196,6 +196,9 @@ pub enum AttemptError {
     /// Something answers there which does not speak this protocol.
     #[error("the server does not speak sft/1")]
     NotSft,
+    /// The server closed the connection before it said anything, as it does while too many wait for its attention.
+    #[error("the server turned the connection away; it may have too many at the moment: try again in a while")]
+    TurnedAway,
     /// The secure channel could not be made.
     #[error("the secure channel could not be made: {0}")]
     Handshake(String),
@@ -211,6 +214,11 @@ impl ConnectError {
             AttemptError::WrongKey { got } => Some(got),
             _ => None,
         })
+    }
+
+    /// Whether a server is there and may take a connection soon.
+    pub fn was_turned_away(&self) -> bool {
+        self.attempts.iter().any(|attempt| matches!(attempt.cause, AttemptError::TurnedAway))
     }
 }
 
@@ -265,7 +273,7 @@ mod tests {
         };
         assert_eq!(
             failed.to_string(),
-            "no connection came up: UDP [::]:1303: no answer within 2000 ms; TCP [::]:1303: connection refused."
+            "no connection came up: UDP [::]:1303: no answer within 2 s; TCP [::]:1303: connection refused."
         );
     }
 }
