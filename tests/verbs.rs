@@ -262,7 +262,9 @@ fn key_makes_a_key_that_lets_in_and_shows_it() {
     // The whole can be appended to authorized_keys.
     world.owner.authorize(&shown.out());
     person.sft(args!["ls", "srv:"]).done();
-    person.sft(args!["key", "new", "--passphrase"]).ended(2).says("only be asked for on a terminal");
+    let asked = world.keyless("asked");
+    asked.sft(args!["key", "new", "--passphrase"]).ended(2).says("only be asked for on a terminal");
+    assert!(!asked.config().join("id_ed25519").exists());
 }
 
 #[test]
