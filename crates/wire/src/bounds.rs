@@ -267,7 +267,7 @@ fn check_entry(entry: &Entry) -> Result<(), Broken> {
     })
 }
 
-fn check_offered(entry: &Entry) -> Result<(), Broken> {
+pub(crate) fn check_offered(entry: &Entry) -> Result<(), Broken> {
     check_entry(entry)?;
     rule(!entry.path.is_root(), "an offered path has one name at least")?;
     rule(entry.kind != EntryKind::Other, "special files are not offered")?;

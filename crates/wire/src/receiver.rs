@@ -4,16 +4,18 @@
 //! a file is complete and verified, and says what is wanted, acknowledged and settled. Memory is bounded by the windows
 //! it grants.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use sft_base::{ByteRanges, CvTree, Digest, Node, Verified, limits};
 
+use crate::bounds::check_offered;
 use crate::control::ControlMessage;
 use crate::error::{Code, WireError};
 use crate::message::{
-    Cancel, Commit, Done, Entry, EntryFailure, EntryKind, EntryUnapplied, Finish, Finished, Got, Offer,
-    PackHeader, Partial, PieceHeader, Run, SourceFailure, Unapplied, Want, Window,
+    Cancel, Done, Entry, EntryFailure, EntryKind, EntryUnapplied, Finish, Finished, Got, Offer, PackHeader,
+    Partial, PieceHeader, SourceFailure, Unapplied, Want, Window,
 };
+use crate::settled::{Settled, push_run, take_runs};
 
 /// One transfer, seen from the end that lacks the content.
 #[derive(Debug)]
@@ -131,14 +133,6 @@ struct Large {
     tree: CvTree,
     received: u64,
     finished: Option<(Digest, u64)>,
-}
-
-#[derive(Debug, Default)]
-struct Settled {
-    committed: ByteRanges,
-    unchanged: ByteRanges,
-    failed: VecDeque<EntryFailure>,
-    unapplied: VecDeque<EntryUnapplied>,
 }
 
 impl Receiver {
@@ -567,21 +561,6 @@ impl Large {
     }
 }
 
-impl Settled {
-    fn next(&mut self, transfer: u64) -> Option<Commit> {
-        let unapplied = drain_deque(&mut self.unapplied, FAILURES_MAX);
-        // What could not be set is said no later than that the entry is settled.
-        let page = if self.unapplied.is_empty() { limits::PAGE_ENTRIES_MAX } else { 0 };
-        let committed = take_runs(&mut self.committed, page);
-        let unchanged = take_runs(&mut self.unchanged, page);
-        let failed = drain_deque(&mut self.failed, FAILURES_MAX.min(page));
-        if committed.is_empty() && unchanged.is_empty() && failed.is_empty() && unapplied.is_empty() {
-            return None;
-        }
-        Some(Commit { transfer, committed, unchanged, failed, unapplied })
-    }
-}
-
 enum Outcome {
     Committed,
     Unchanged,
@@ -594,47 +573,13 @@ fn is_recorded(node: &Node, segment_log2: u8, size: u64) -> bool {
     node.log2 == segment_log2 || (in_cut_segment && node.log2 == limits::PIECE_LOG2)
 }
 
+/// A message that was decoded keeps these rules; one that was made by hand may not.
 fn check_entry(entry: &Entry) -> Result<(), WireError> {
-    let fits = match entry.kind {
-        EntryKind::File => entry.target.is_none(),
-        EntryKind::Dir | EntryKind::DirEnd => entry.size == 0 && entry.target.is_none(),
-        EntryKind::Link => entry
-            .target
-            .as_ref()
-            .is_some_and(|t| !t.is_empty() && t.len() <= limits::LINK_BYTES_MAX && !t.contains(&0)),
-        EntryKind::Other => false,
-    };
-    if !fits
-        || entry.modified.nanos >= 1_000_000_000
-        || entry.mode > 0o7777
-        || entry.size > limits::FILE_BYTES_MAX
-    {
-        return Err(broken(format!("the offer of {} does not make sense", entry.path)));
-    }
-    Ok(())
-}
-
-/// Adds a number to a list of runs, to the last run if it follows it.
-fn push_run(runs: &mut Vec<Run>, number: u64) {
-    match runs.last_mut() {
-        Some(run) if run.first + run.count == number => run.count += 1,
-        _ => runs.push(Run { first: number, count: 1 }),
-    }
-}
-
-fn take_runs(set: &mut ByteRanges, max: usize) -> Vec<Run> {
-    let runs: Vec<Run> =
-        set.iter().take(max).map(|r| Run { first: r.start, count: r.end - r.start }).collect();
-    runs.iter().for_each(|run| set.remove(run.numbers()));
-    runs
+    check_offered(entry)
+        .map_err(|why| broken(format!("the offer of {} does not make sense: {why}", entry.path)))
 }
 
 fn drain_up_to<T>(list: &mut Vec<T>, max: usize) -> Vec<T> {
-    let count = list.len().min(max);
-    list.drain(..count).collect()
-}
-
-fn drain_deque<T>(list: &mut VecDeque<T>, max: usize) -> Vec<T> {
     let count = list.len().min(max);
     list.drain(..count).collect()
 }
@@ -645,7 +590,5 @@ fn broken(text: impl Into<String>) -> WireError {
 
 /// Unit numbers beyond this cannot be counted up from.
 const UNITS_MAX: u64 = u64::MAX - 1;
-/// Failures in one `commit`: with texts of the greatest length they fill half of a control frame.
-const FAILURES_MAX: usize = 100;
 /// Partial files in one `want`: with the most nodes each they fill a sixth of a control frame.
 const PARTIALS_MAX: usize = 4;

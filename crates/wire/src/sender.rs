@@ -7,14 +7,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use sft_base::{ByteRanges, ChainingValue, CvTree, EntryPath, Node, limits};
+use sft_base::{ByteRanges, ChainingValue, CvTree, Node, limits};
 
 use crate::control::ControlMessage;
 use crate::error::{Code, WireError};
+use crate::job::Job;
 use crate::message::{
     Cancel, Commit, Done, Entry, EntryKind, EntryUnapplied, Finish, Finished, Got, Offer, Partial,
-    SourceFailure, Unapplied, Want, Window,
+    SourceFailure, Want, Window,
 };
+use crate::sender_event::{Outcome, SenderEvent};
+use crate::units::{Unit, UnitContent, Units};
 
 /// One transfer, seen from the end that has the content.
 #[derive(Debug)]
@@ -37,83 +40,6 @@ pub struct Sender {
     finished: Vec<Finished>,
     cancel: Option<WireError>,
     end: Option<Result<Done, WireError>>,
-}
-
-/// Work for the driver.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Job {
-    /// Read these files whole and send them as one pack.
-    Pack {
-        /// Number of the data unit.
-        unit: u64,
-        /// Entries and their sizes.
-        files: Vec<(u64, u64)>,
-    },
-    /// Read this range and send it as a piece; then say so by [`Sender::piece_read`] or [`Sender::piece_failed`].
-    Piece {
-        /// Number of the data unit.
-        unit: u64,
-        /// Which entry.
-        entry: u64,
-        /// The bytes.
-        range: Range<u64>,
-    },
-    /// Hash this range of the own content, and say its chaining value by [`Sender::checked`].
-    Check {
-        /// Which entry.
-        entry: u64,
-        /// What the receiver holds.
-        node: Node,
-    },
-    /// All of it was read: see whether the source is still the same, and say so by [`Sender::closed`].
-    Close {
-        /// Which entry.
-        entry: u64,
-    },
-}
-
-/// What a message meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SenderEvent {
-    /// An entry is settled; its number is free of any further use.
-    Settled {
-        /// Its number.
-        number: u64,
-        /// What was offered.
-        entry: Entry,
-        /// How it ended.
-        outcome: Outcome,
-    },
-    /// An attribute of an entry that is settled next could not be set.
-    Unapplied {
-        /// Where the entry was offered to land.
-        path: EntryPath,
-        /// Which attribute, and why.
-        unapplied: Unapplied,
-    },
-    /// Data arrived at the other end.
-    Acknowledged {
-        /// Bytes of content.
-        bytes: u64,
-    },
-    /// The receiver holds data already, and it is the same.
-    Kept {
-        /// Bytes of content.
-        bytes: u64,
-    },
-    /// The transfer is over.
-    Ended,
-}
-
-/// How an entry ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Published.
-    Committed,
-    /// It was in place.
-    Unchanged,
-    /// Neither.
-    Failed(WireError),
 }
 
 #[derive(Debug)]
@@ -158,27 +84,6 @@ enum Offers {
     /// The driver has no more; the last page is not out yet.
     Ending,
     Ended,
-}
-
-#[derive(Debug, Default)]
-struct Units {
-    next: u64,
-    open: BTreeMap<u64, Unit>,
-    again: VecDeque<u64>,
-    bytes: u64,
-}
-
-#[derive(Debug)]
-struct Unit {
-    lane: u64,
-    bytes: u64,
-    content: UnitContent,
-}
-
-#[derive(Clone, Debug)]
-enum UnitContent {
-    Pack(Vec<(u64, u64)>),
-    Piece { entry: u64, range: Range<u64> },
 }
 
 impl Sender {
@@ -652,20 +557,6 @@ impl Page {
     fn is_full(&self) -> bool {
         self.entries.len() + self.failures.len() >= limits::PAGE_ENTRIES_MAX
             || self.bytes >= limits::PAGE_BYTES_SOFT
-    }
-}
-
-impl Units {
-    fn has_room(&self, window: u64, bytes: u64) -> bool {
-        self.open.is_empty() || self.bytes + bytes <= window
-    }
-
-    fn open(&mut self, lane: u64, bytes: u64, content: UnitContent) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        self.bytes += bytes;
-        self.open.insert(number, Unit { lane, bytes, content });
-        number
     }
 }
 

@@ -192,7 +192,7 @@ fn entry(
             mode,
             target: (kind == EntryKind::Link).then_some(target),
             digest: digest.filter(|_| kind == EntryKind::File),
-            occupied: digest.and((kind == EntryKind::File && size > 0).then_some(size / 2)),
+            occupied: digest.and_then(|_| (kind == EntryKind::File && size > 0).then_some(size / 2)),
         })
 }
 
