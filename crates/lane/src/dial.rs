@@ -100,7 +100,8 @@ impl Dialer {
     /// - Shape: the preferred address first; `server_name` is what the user typed, a name or an address.
     /// - With [`Pin::Any`], ask [`Connection::peer_key`] before anything is sent. The later connection shows the same
     ///   key as the first, or fails.
-    /// - Errors: every attempt with its cause, once the last has failed.
+    /// - Errors: every attempt with its cause, once the last has failed; QUIC is not waited for as long where every
+    ///   machine has refused TCP.
     pub async fn connect(
         &self,
         addresses: &[SocketAddr],
@@ -118,6 +119,7 @@ impl Dialer {
                 field.start(attempt);
             }
             let wake = race.wake_at().map(|at| begun + at);
+            let give_up = wake.is_none() && field.is_refused_over_tcp();
             tokio::select! {
                 Some((attempt, result)) = field.next() => match result {
                     Ok(first) => {
@@ -130,6 +132,10 @@ impl Dialer {
                     }
                 },
                 () = sleep_until(wake.unwrap_or(begun)), if wake.is_some() => {}
+                () = sleep_until(begun + REFUSED_WAIT), if give_up => {
+                    field.give_up(begun.elapsed());
+                    return Err(field.failed());
+                }
                 else => return Err(field.failed()),
             }
         }
@@ -189,6 +195,28 @@ impl Field {
 
     fn note(&mut self, attempt: Attempt, cause: AttemptError) {
         self.failures.push(failure(attempt, cause));
+    }
+
+    /// Whether TCP was tried, and every machine said that nobody listens there. Then QUIC may still be served, behind a
+    /// firewall that refuses TCP aloud, but most likely no server runs.
+    fn is_refused_over_tcp(&self) -> bool {
+        let is_tcp = |attempt: &&Attempt| attempt.transport == Transport::Tcp;
+        let tried = self.started.iter().map(|(attempt, _)| attempt).filter(is_tcp).count();
+        tried > 0 && self.failures.iter().filter(|failure| failure.is_closed_tcp()).count() == tried
+    }
+
+    /// Counts attempts that still run as failed.
+    fn give_up(&mut self, waited: Duration) {
+        let waited = Duration::from_millis(waited.as_millis() as u64);
+        for (attempt, task) in std::mem::take(&mut self.started) {
+            task.abort();
+            let over = |failure: &FailedAttempt| {
+                (failure.address, failure.transport) == (attempt.address, attempt.transport)
+            };
+            if !self.failures.iter().any(over) {
+                self.note(attempt, AttemptError::TimedOut(waited));
+            }
+        }
     }
 
     fn failed(self) -> ConnectError {
@@ -325,3 +353,6 @@ fn quic_cause(verifier: &PinVerifier, error: quinn::ConnectionError, max: Durati
 fn no_alpn() -> quinn::TransportErrorCode {
     quinn::TransportErrorCode::crypto(120)
 }
+
+/// How long QUIC is waited for where TCP is refused: enough for a first packet that was lost and for the second.
+const REFUSED_WAIT: Duration = Duration::from_secs(4);

@@ -182,7 +182,7 @@ pub struct FailedAttempt {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AttemptError {
     /// Nothing answered in time.
-    #[error("no answer within {} s", .0.as_secs_f64())]
+    #[error("no answer within {} s", (.0.as_secs_f64() * 10.0).round() / 10.0)]
     TimedOut(Duration),
     /// The server proved a key that is not the pinned one. Nothing was sent to it.
     #[error("the server's key is not the one this client trusts")]
@@ -197,7 +197,9 @@ pub enum AttemptError {
     #[error("the server does not speak sft/1")]
     NotSft,
     /// The server closed the connection before it said anything, as it does while too many wait for its attention.
-    #[error("the server turned the connection away; it may have too many at the moment: try again in a while")]
+    #[error(
+        "the server turned the connection away; it may have too many at the moment: try again in a while"
+    )]
     TurnedAway,
     /// The secure channel could not be made.
     #[error("the secure channel could not be made: {0}")]
@@ -205,6 +207,14 @@ pub enum AttemptError {
     /// The system or the path refused.
     #[error("{0}")]
     Io(Arc<io::Error>),
+}
+
+impl FailedAttempt {
+    /// Whether the machine said that nobody listens on that port of TCP.
+    pub(crate) fn is_closed_tcp(&self) -> bool {
+        self.transport == Transport::Tcp
+            && matches!(&self.cause, AttemptError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
 }
 
 impl ConnectError {

@@ -94,7 +94,12 @@ async fn all_that_failed_is_listed() {
     let refused = within(Dialer::new().connect(&[dead], "localhost", Pin::Any, &options)).await.unwrap_err();
     let said = refused.to_string();
     assert!(said.contains(&format!("TCP {dead}: Connection refused")), "{said}");
-    assert!(said.contains(&format!("UDP {dead}: no answer within 600 ms")), "{said}");
+    assert!(said.contains(&format!("UDP {dead}: no answer within 0.6 s")), "{said}");
+    let begun = Instant::now();
+    let refused =
+        within(connect(&[dead], "localhost", Pin::Any, &ConnectOptions::default())).await.unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(6), "where TCP is refused QUIC is not waited for in full");
+    assert_eq!(refused.attempts.len(), 2, "{refused}");
     let nowhere = connect(&[], "localhost", Pin::Any, &options).await.unwrap_err();
     assert_eq!(nowhere.to_string(), "there is no address to connect to");
 }
