@@ -64,7 +64,6 @@ fn real_trees_come_through() {
         "/usr/share/perl",
         "/usr/share/zoneinfo",
         "/usr/share/terminfo",
-        "/usr/share/man",
         "/usr/lib/python3",
         "/usr/lib/gcc",
         "/usr/lib/git-core",

@@ -163,10 +163,13 @@ fn the_same_command_again_moves_only_what_is_missing() {
     }
 }
 
+/// What happens to a file of an interrupted copy.
+type Spoil = fn(&Path);
+
 /// Whatever somebody or something did to what an interrupted copy left: it is found out, and never published.
 #[test]
 fn spoiled_partials_are_thrown_away() {
-    let spoil: [(&str, fn(&Path)); 5] = [
+    let spoil: [(&str, Spoil); 5] = [
         ("a byte of everything is another", |file| flip(file, 3)),
         ("everything is zero", |file| {
             std::fs::write(file, vec![0; file.metadata().unwrap().len() as usize]).unwrap()
