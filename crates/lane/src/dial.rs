@@ -197,12 +197,13 @@ impl Field {
         self.failures.push(failure(attempt, cause));
     }
 
-    /// Whether TCP was tried, and every machine said that nobody listens there. Then QUIC may still be served, behind a
-    /// firewall that refuses TCP aloud, but most likely no server runs.
+    /// Whether only QUIC is left, and of TCP every machine said that nobody listens there. Then QUIC may still be served,
+    /// behind a firewall that refuses TCP aloud, but most likely no server runs.
     fn is_refused_over_tcp(&self) -> bool {
         let is_tcp = |attempt: &&Attempt| attempt.transport == Transport::Tcp;
         let tried = self.started.iter().map(|(attempt, _)| attempt).filter(is_tcp).count();
-        tried > 0 && self.failures.iter().filter(|failure| failure.is_closed_tcp()).count() == tried
+        let closed = self.failures.iter().filter(|failure| failure.is_closed_tcp()).count();
+        tried > 0 && closed == tried && self.failures.len() < self.started.len()
     }
 
     /// Counts attempts that still run as failed.

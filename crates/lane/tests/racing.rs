@@ -100,6 +100,13 @@ async fn all_that_failed_is_listed() {
         within(connect(&[dead], "localhost", Pin::Any, &ConnectOptions::default())).await.unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(6), "where TCP is refused QUIC is not waited for in full");
     assert_eq!(refused.attempts.len(), 2, "{refused}");
+    let begun = Instant::now();
+    let options = ConnectOptions { choice: Choice::Tcp, ..options };
+    let refused = connect(&[dead], "localhost", Pin::Any, &options).await.unwrap_err();
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "nothing is waited for where only TCP may be used: {refused}"
+    );
     let nowhere = connect(&[], "localhost", Pin::Any, &options).await.unwrap_err();
     assert_eq!(nowhere.to_string(), "there is no address to connect to");
 }
