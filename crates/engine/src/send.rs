@@ -9,7 +9,7 @@ use sft_base::EntryPath;
 use sft_lane::Transport;
 use sft_wire::message::{Entry, EntryKind, Window, frame};
 use sft_wire::{ControlMessage, Job, Outcome, Sender, SenderEvent, WireError, encode_pack, encode_piece};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::budget::SendShare;
 use crate::event::{Event, EventSink, Summary};
@@ -219,12 +219,11 @@ impl SendDriver {
                 .flatten();
             match job {
                 Some(job) => {
-                    let only = units == 0;
                     load.units += 1;
                     units += 1;
                     idle_lanes = 0;
                     let lane = load.lane.clone();
-                    self.spawn_unit(job, lane, only);
+                    self.spawn_unit(job, lane);
                 }
                 None => idle_lanes += 1,
             }
@@ -244,27 +243,35 @@ impl SendDriver {
         (0..self.lanes.len()).filter(|&place| !tcp_alone || is_tcp(&self.lanes[place])).collect()
     }
 
-    fn spawn_unit(&self, job: Job, lane: LaneInfo, only: bool) {
+    fn spawn_unit(&self, job: Job, lane: LaneInfo) {
         let (transfer, results) = (self.transfer, self.results.clone());
         match job {
             Job::Pack { unit, files } => {
                 let files: Vec<_> =
                     files.into_iter().filter_map(|(n, _)| Some((n, self.offered.get(&n)?.clone()))).collect();
                 tokio::spawn(async move {
-                    let _buffer = SendShare::buffer(only).await;
+                    let buffer = SendShare::buffer().await;
                     let (header, content) = blocking(move || read::pack(transfer, unit, files)).await;
-                    send_unit(frame::PACK, unit, encode_pack(&header), content, lane, results).await;
+                    send_unit(frame::PACK, unit, encode_pack(&header), content, lane, results, buffer).await;
                 });
             }
             Job::Piece { unit, entry, range } => {
                 let Some(file) = self.offered.get(&entry).cloned() else { return };
                 tokio::spawn(async move {
-                    let _buffer = SendShare::buffer(only).await;
+                    let buffer = SendShare::buffer().await;
                     match blocking(move || read::piece(transfer, unit, entry, range, &file)).await {
                         Ok((header, content)) => {
                             let _ = results.send(Done::Read { entry, offset: header.offset, cv: header.cv });
-                            send_unit(frame::PIECE, unit, encode_piece(&header), content, lane, results)
-                                .await;
+                            send_unit(
+                                frame::PIECE,
+                                unit,
+                                encode_piece(&header),
+                                content,
+                                lane,
+                                results,
+                                buffer,
+                            )
+                            .await;
                         }
                         Err(error) => {
                             let _ = results.send(Done::ReadFailed { unit, lane: lane.id, error });
@@ -423,11 +430,13 @@ async fn send_unit(
     content: bytes::Bytes,
     lane: LaneInfo,
     results: mpsc::UnboundedSender<Done>,
+    buffer: OwnedSemaphorePermit,
 ) {
     let bytes = content.len() as u64;
     // What is oldest goes first: a receiver waits for it longest.
     let priority = i32::MAX - (unit % (i32::MAX as u64)) as i32;
-    let sent = lane.sender.send(ty, header.into(), content, priority).await;
+    let sending = lane.sender.send(ty, header.into(), content, priority);
+    let sent = SendShare::hand_over(buffer, sending).await;
     let lost = sent.err().map(|error| error.to_string());
     let _ = results.send(Done::Sent { lane: lane.id, transport: lane.transport, bytes, lost });
 }

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::control::{Sink, Source};
 use crate::frames::{Frame, FrameReader, FrameWriter, encoded_header};
-use crate::quic::{DATA_STREAMS_READ_MAX, fit_send_window};
+use crate::quic::{DATA_STREAMS_READ_MAX, SendMemory, fit_send_window};
 use crate::{ConnectionHandle, ControlReader, ControlWriter, LaneError, Misbehaviour, Transport};
 
 /// Makes a data lane of a TCP connection whose first frame said so. What was read ahead is kept.
@@ -95,19 +95,34 @@ async fn send_stream(
     let mut head = encoded_header(ty, (header.len() + body.len()) as u64);
     head.extend_from_slice(&header);
     let mut stream = UnfinishedStream(Some(connection.open_uni().await?));
-    fit_send_window(connection);
-    stream.write(&mut [head.into(), body], priority).await
+    let memory = fit_send_window(connection);
+    stream.write(head.into(), body, memory, priority).await
 }
 
 /// A stream that is reset when it is dropped before its end; quinn alone would end it as if it were whole.
 struct UnfinishedStream(Option<quinn::SendStream>);
 
 impl UnfinishedStream {
-    async fn write(&mut self, parts: &mut [Bytes], priority: i32) -> Result<(), LaneError> {
+    async fn write(
+        &mut self,
+        head: Bytes,
+        body: Bytes,
+        memory: SendMemory,
+        priority: i32,
+    ) -> Result<(), LaneError> {
         if let Some(stream) = &mut self.0 {
             // A stream that is gone already fails at the next write.
             let _ = stream.set_priority(priority);
-            stream.write_all_chunks(parts).await?;
+            match memory {
+                SendMemory::Ample => stream.write_all_chunks(&mut [head, body]).await?,
+                SendMemory::Scarce => {
+                    stream.write_all(&head).await?;
+                    // quinn keeps the whole of what it is given until the last byte of it is acknowledged.
+                    for part in body.chunks(SCARCE_BYTES) {
+                        stream.write_chunk(Bytes::copy_from_slice(part)).await?;
+                    }
+                }
+            }
             // An error means that the peer has stopped the stream after its last byte: it has what it wants.
             let _ = stream.finish();
         }
@@ -210,3 +225,5 @@ async fn read_stream(stream: quinn::RecvStream) -> Result<Option<Frame>, LaneErr
 
 /// Enough to keep a long path full: each is up to 1 MiB, and most of them wait for the transport.
 const SENDS_PARALLEL_QUIC: usize = 16;
+/// What is copied at a time while memory is scarce.
+const SCARCE_BYTES: usize = 64 << 10;

@@ -17,6 +17,7 @@ mod listen;
 mod pin;
 mod quic;
 mod race;
+mod sending;
 mod tcp;
 mod tls;
 
@@ -31,4 +32,5 @@ pub use frames::Frame;
 pub use listen::{Accepted, ByteStream, ForeignStream, Listener};
 pub use pin::{Pin, fingerprint};
 pub use race::{Attempt, Choice, Race};
+pub use sending::Sending;
 pub use tls::{ALPN, EXPORTER_LABEL};

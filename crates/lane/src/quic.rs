@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::Pin;
 use crate::pin::PinVerifier;
+use crate::sending;
 use crate::tls::{ServerTls, quic_client_config};
 
 /// An endpoint that accepts, on a socket that is already bound.
@@ -64,10 +65,24 @@ pub(crate) fn raise_windows(connection: &quinn::Connection) {
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(DATA_STREAMS_MAX));
 }
 
-/// Gives the sender memory for what is on the way, and no more: the congestion window says how much that is.
-pub(crate) fn fit_send_window(connection: &quinn::Connection) {
+/// Gives the sender memory for what is on the way, and no more: the congestion window says how much that is. Many who
+/// send at once share what there is ([`crate::Sending`]).
+pub(crate) fn fit_send_window(connection: &quinn::Connection) -> SendMemory {
     let on_the_way = connection.stats().path.cwnd.saturating_mul(2);
-    connection.set_send_window(on_the_way.clamp(SEND_WINDOW_MIN, SEND_WINDOW_MAX));
+    let senders = sending::count();
+    let most =
+        if senders < MANY_SENDERS { SEND_WINDOW_MAX } else { (SEND_MEMORY / senders).max(SEND_SHARE_MIN) };
+    connection.set_send_window(on_the_way.clamp(SEND_WINDOW_MIN.min(most), most));
+    if most < SEND_WINDOW_MIN { SendMemory::Scarce } else { SendMemory::Ample }
+}
+
+/// How a connection may keep what is not acknowledged yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendMemory {
+    /// As it was given, however little of it is left to be acknowledged.
+    Ample,
+    /// In small copies, each of which goes when it is acknowledged.
+    Scarce,
 }
 
 /// A short path needs little, and more than this overruns the socket buffer of a loopback.
@@ -121,6 +136,11 @@ const RECEIVE_WINDOW_SHORT: u32 = 16 << 20;
 const RECEIVE_WINDOW_LONG: u32 = 64 << 20;
 const SEND_WINDOW_MIN: u64 = 4 << 20;
 const SEND_WINDOW_MAX: u64 = 64 << 20;
+/// Few share nothing: each has what its path needs.
+const MANY_SENDERS: u64 = 4;
+/// What all connections of a process may keep unacknowledged, once they are many; and what each may keep at least.
+const SEND_MEMORY: u64 = 8 << 20;
+const SEND_SHARE_MIN: u64 = 128 << 10;
 const SHORT_RTT: Duration = Duration::from_millis(1);
 /// Data frames on the way at once.
 const DATA_STREAMS_MAX: u32 = 256;
