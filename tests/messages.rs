@@ -441,10 +441,14 @@ fn a_server_that_stops_under_a_copy_and_comes_back() {
     let ran = running.wait(PATIENCE).done();
     let said = ran.err();
     let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.len(), 3, "{said}");
-    assert_eq!(lines[0], "the connection was lost, connecting again: the server is stopping");
-    assert_eq!(lines[1], "connected again, and going on");
-    assert!(lines[2].starts_with("1 entry copied: "), "{said}");
+    let (last, losses) = lines.split_last().unwrap();
+    assert_eq!(losses[0], "the connection was lost, connecting again: the server is stopping");
+    // A busy machine may lose it once more.
+    for pair in losses.chunks(2) {
+        assert!(pair[0].starts_with("the connection was lost, connecting again: "), "{said}");
+        assert_eq!(pair.get(1), Some(&"connected again, and going on"), "{said}");
+    }
+    assert!(last.starts_with("1 entry copied: "), "{said}");
 }
 
 #[test]
