@@ -173,7 +173,8 @@ mod tests {
             matches!(refused, BindError::Taken { address, transport: Transport::Tcp } if address == taken)
         );
 
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        // An address of its own: on the usual one, another test may have the same port for TCP.
+        let udp = std::net::UdpSocket::bind("127.77.0.1:0").unwrap();
         let taken = udp.local_addr().unwrap();
         let refused = options(&[&taken.to_string()]).sockets().err().unwrap();
         assert!(
