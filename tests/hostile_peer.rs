@@ -418,9 +418,8 @@ async fn nobody_reaches_what_was_not_granted() {
     let sources = vec![PullSource { path: secret, contents: false }];
     peer.say(Request { id: 2, op: Op::Pull(Pull { sources, checksum: false, window }) }).await;
     let offered = loop {
-        match peer.hear().await.expect("the server goes on") {
-            ControlMessage::Offer(offer) => break offer,
-            _ => {}
+        if let ControlMessage::Offer(offer) = peer.hear().await.expect("the server goes on") {
+            break offer;
         }
     };
     assert!(offered.entries.is_empty() && offered.failures[0].error.code == Code::DENIED, "{offered:?}");
