@@ -14,6 +14,7 @@ mod granted;
 mod lifetime;
 mod listed;
 mod long;
+mod memory;
 mod names;
 mod place;
 mod progress;

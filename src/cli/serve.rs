@@ -37,6 +37,7 @@ pub(crate) struct ServeArgs {
 
 /// Serves until a signal comes; a second one ends the process at once.
 pub(crate) fn run(app: &App, typed: ServeArgs) -> anyhow::Result<Exit> {
+    crate::memory::give_back_large_buffers();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()

@@ -143,12 +143,12 @@ pub(crate) fn tune(stream: &TcpStream) {
 }
 
 /// Plaintext that rustls may hold sealed and unsent: one system call's worth.
-pub(crate) const SEALED_BYTES_MAX: usize = 256 << 10;
+pub(crate) const SEALED_BYTES_MAX: usize = 128 << 10;
 
 /// A connection that only carries control frames keeps this; 64 clients must not cost 64 large inboxes.
 const INBOX_BYTES_MIN: usize = 4 << 10;
 /// What a bulk connection reads at once.
-const INBOX_BYTES_MAX: usize = 256 << 10;
+const INBOX_BYTES_MAX: usize = 64 << 10;
 const LISTEN_BACKLOG: i32 = 1024;
 /// Data that nobody acknowledges, or takes, for this time end the connection; the system alone would try for a quarter
 /// of an hour. Not shorter, because a peer whose disk stalls takes nothing either, and is alive.
