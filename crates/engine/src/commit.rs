@@ -7,7 +7,7 @@ use sft_wire::WireError;
 use sft_wire::message::{Durability, Unapplied};
 
 use crate::View;
-use crate::write::unapplied_on_wire;
+use crate::error::unapplied_on_wire;
 
 /// An entry that is to be committed.
 pub(crate) struct Commit {

@@ -1,6 +1,7 @@
 //! The one mapping from what a store, a grant or a path says to what travels.
 
-use sft_store::StoreError;
+use sft_store::{Attribute, StoreError};
+use sft_wire::message::Unapplied;
 use sft_wire::{Code, WireError};
 
 /// A store's error as it travels: its code, and its sentence with the system's word after it.
@@ -25,6 +26,15 @@ pub fn wire_error(error: &StoreError) -> WireError {
         StoreError::Io { .. } => Code::WRITE,
     };
     code.because(sentence(error))
+}
+
+/// An attribute that a store could not set, as it travels.
+pub fn unapplied_on_wire(unapplied: &sft_store::Unapplied) -> Unapplied {
+    let attribute = match unapplied.attribute {
+        Attribute::Modified => "modified",
+        Attribute::Mode => "mode",
+    };
+    Unapplied { attribute: attribute.into(), error: Code::PERMISSION.because(unapplied.to_string()) }
 }
 
 /// The same for content that is being read: what is gone has vanished, and what the system cannot do is a read error.

@@ -16,7 +16,7 @@ mod send;
 mod view;
 mod write;
 
-pub use error::wire_error;
+pub use error::{unapplied_on_wire, wire_error};
 pub use event::{Counters, Event, EventSink, Summary};
 pub use link::{LaneInfo, Link, LinkEnd, Role, SessionEvent, TransferPort, is_short_path};
 pub use receive::{Ready, ReceiveJob, receive};

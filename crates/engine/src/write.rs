@@ -12,7 +12,7 @@ use sft_wire::{Code, Decision, WireError};
 
 use crate::View;
 use crate::commit::{Commit, What};
-use crate::error::wire_error;
+use crate::error::{unapplied_on_wire, wire_error};
 use crate::place::Destination;
 
 /// The stages of a transfer's large files by entry number. Whoever finishes or discards one takes it out.
@@ -325,15 +325,6 @@ impl Writer {
     fn lock_stages(&self) -> std::sync::MutexGuard<'_, HashMap<u64, StageSlot>> {
         self.stages.lock().expect("no holder of this lock panics")
     }
-}
-
-/// What a store could not set, as it travels.
-pub(crate) fn unapplied_on_wire(unapplied: &sft_store::Unapplied) -> Unapplied {
-    let attribute = match unapplied.attribute {
-        sft_store::Attribute::Modified => "modified",
-        sft_store::Attribute::Mode => "mode",
-    };
-    Unapplied { attribute: attribute.into(), error: Code::PERMISSION.because(unapplied.to_string()) }
 }
 
 fn gone() -> WireError {

@@ -188,6 +188,11 @@ codes! {
     CONFLICT = 38 "conflict" retry false;
 }
 
+/// The peer broke the protocol.
+pub(crate) fn broken(text: impl Into<String>) -> WireError {
+    Code::PROTOCOL.because(text)
+}
+
 impl Code {
     /// The name in the specification; `unknown` for a code of a later version.
     pub fn name(self) -> &'static str {

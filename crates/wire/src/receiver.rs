@@ -10,7 +10,7 @@ use sft_base::{ByteRanges, CvTree, Digest, Node, Verified, limits};
 
 use crate::bounds::check_offered;
 use crate::control::ControlMessage;
-use crate::error::{Code, WireError};
+use crate::error::{Code, WireError, broken};
 use crate::message::{
     Cancel, Done, Entry, EntryFailure, EntryKind, EntryUnapplied, Finish, Finished, Got, Offer, PackHeader,
     Partial, PieceHeader, SourceFailure, Unapplied, Want, Window,
@@ -582,10 +582,6 @@ fn check_entry(entry: &Entry) -> Result<(), WireError> {
 fn drain_up_to<T>(list: &mut Vec<T>, max: usize) -> Vec<T> {
     let count = list.len().min(max);
     list.drain(..count).collect()
-}
-
-fn broken(text: impl Into<String>) -> WireError {
-    Code::PROTOCOL.because(text)
 }
 
 /// Unit numbers beyond this cannot be counted up from.

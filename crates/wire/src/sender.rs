@@ -10,7 +10,7 @@ use std::ops::Range;
 use sft_base::{ByteRanges, ChainingValue, CvTree, Node, limits};
 
 use crate::control::ControlMessage;
-use crate::error::{Code, WireError};
+use crate::error::{WireError, broken};
 use crate::job::Job;
 use crate::message::{
     Cancel, Commit, Done, Entry, EntryKind, EntryUnapplied, Finish, Finished, Got, Offer, Partial,
@@ -566,8 +566,4 @@ const FINISHED_MAX: usize = 100;
 /// A generous guess at the encoded size of an entry.
 fn entry_bytes(entry: &Entry) -> usize {
     entry.path.as_bytes().len() + 3 * entry.path.depth() + entry.target.as_ref().map_or(0, Vec::len) + 80
-}
-
-fn broken(text: impl Into<String>) -> WireError {
-    Code::PROTOCOL.because(text)
 }

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use sft_base::{EntryPath, limits};
 use sft_engine::{
     EventSink, Link, Ready, ReceiveJob, SendJob, SendSource, SessionEvent, TransferError, TransferPort, View,
-    receive, send, wire_error,
+    receive, send, unapplied_on_wire, wire_error,
 };
 use sft_store::{Attributes, Stat};
 use sft_wire::message::{Body, Entry, Op, Pull, PullSource, Push, Reply, Request, Window};
 use sft_wire::{Code, WireError};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-
-use super::status;
 
 /// Answers requests until the session ends. Those under way then are dropped; what blocks ends by itself.
 pub(super) async fn answer_all(link: &Link, view: View, mut events: mpsc::Receiver<SessionEvent>) {
@@ -83,7 +81,7 @@ fn answer_at_once(view: &View, op: Op) -> Result<Body, WireError> {
         Op::SetAttributes { path, modified, mode } => {
             let attributes = Attributes { modified: modified.map(Into::into), mode };
             let unapplied = view.set_attributes(&path, &attributes)?;
-            Body::Unapplied { unapplied: unapplied.iter().map(status::unapplied).collect() }
+            Body::Unapplied { unapplied: unapplied.iter().map(unapplied_on_wire).collect() }
         }
         Op::Space {} => {
             let space = view.space()?;
