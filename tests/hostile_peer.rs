@@ -19,8 +19,10 @@ use sft_wire::{Code, ControlMessage, encode_pack, encode_piece};
 use tokio::net::TcpSocket;
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 const DEADLINE: Duration = Duration::from_millis(limits::AUTH_DEADLINE_MS);
+/// One deadline and what a busy machine adds; two of them would be more.
+const LET_GO_MAX: Duration = DEADLINE.saturating_mul(9).checked_div(5).unwrap();
 
 /// Someone who copies a file over a slow network while others misbehave.
 struct Honest {
@@ -31,12 +33,11 @@ struct Honest {
 }
 
 impl Honest {
-    /// Starts, and waits until the data flows.
-    fn start(world: &World, seconds: u64) -> Self {
+    /// Starts, and waits until the data flows. It would take minutes: `arrives` makes an end of it.
+    fn start(world: &World) -> Self {
         let relay = world.relay("slow");
-        let rate = 4 << 20;
-        relay.rate(rate);
-        Tree::new(world.local("")).file("honest", seconds * rate);
+        relay.rate(1 << 20);
+        Tree::new(world.local("")).file("honest", 144 << 20);
         let (source, copy) = (world.local("honest"), world.served("honest"));
         let running = world.start(args!["cp", "--transport", "quic", source, "slow:honest"]);
         let begun = Instant::now();
@@ -109,7 +110,7 @@ fn piece(entry: u64, unit: u64, offset: u64, content: &[u8]) -> Vec<u8> {
 #[test]
 fn garbage_on_both_transports_harms_nobody() {
     let mut world = World::new(SFT);
-    let honest = Honest::start(&world, 6);
+    let honest = Honest::start(&world);
     let mut dice = Dice::thrown();
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     for number in 0..4000 {
@@ -164,21 +165,21 @@ async fn who_takes_too_long_is_let_go() {
     let mut world = World::new(SFT);
     let server = world.address();
     let late = Relay::start(server);
-    late.tcp(Fate::Delay(Duration::from_secs(2)));
-    let honest = Honest::start(&world, 18);
+    late.tcp(Fate::Delay(Duration::from_millis(2500)));
+    let honest = Honest::start(&world);
     let silent = std::thread::spawn(move || life_of_a_slow_connection(server, |_| None));
     let slow = std::thread::spawn(move || {
         let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
         life_of_a_slow_connection(server, |second| Some(*hello.get(second as usize).unwrap_or(&7)))
     });
     let mut peers = tokio::task::JoinSet::new();
-    for (address, choice, chatty, most) in [
-        (server, Choice::Tcp, false, 13),
-        (server, Choice::Tcp, true, 13),
-        (server, Choice::Quic, false, 13),
-        (server, Choice::Quic, true, 13),
-        // The handshake alone takes six seconds, and the last words two; the time for both is one.
-        ((Ipv4Addr::LOCALHOST, late.port()).into(), Choice::Tcp, true, 15),
+    for (address, choice, chatty) in [
+        (server, Choice::Tcp, false),
+        (server, Choice::Tcp, true),
+        (server, Choice::Quic, false),
+        (server, Choice::Quic, true),
+        // The handshake alone takes 7.5 s, and the last words 2.5 s: if either had a time of its own, it were 20 s.
+        ((Ipv4Addr::LOCALHOST, late.port()).into(), Choice::Tcp, true),
     ] {
         peers.spawn(async move {
             let begun = Instant::now();
@@ -188,7 +189,7 @@ async fn who_takes_too_long_is_let_go() {
             }
             let last = peer.hear_the_end().await;
             let took = begun.elapsed();
-            assert!(took > DEADLINE * 9 / 10 && took.as_secs() < most, "{choice:?} {chatty}: {took:?}");
+            assert!(took > DEADLINE * 9 / 10 && took < LET_GO_MAX, "{choice:?} {chatty}: {took:?}");
             assert!(!chatty || last.is_some_and(|error| error.code == Code::TIMEOUT), "{choice:?}");
         });
     }
@@ -196,7 +197,7 @@ async fn who_takes_too_long_is_let_go() {
         done.unwrap();
     }
     for took in [silent, slow].map(|thread| thread.join().unwrap()) {
-        assert!(took > DEADLINE * 9 / 10 && took < DEADLINE + Duration::from_secs(3), "{took:?}");
+        assert!(took > DEADLINE * 9 / 10 && took < LET_GO_MAX, "{took:?}");
     }
     honest.arrives();
     is_well(&mut world);
@@ -210,24 +211,27 @@ async fn flood(from: Ipv4Addr, server: SocketAddr, count: usize) -> Vec<tokio::n
         socket.bind((from, 0).into()).unwrap();
         opened.push(socket.connect(server).await.unwrap());
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    // What the server has closed can be read to its end.
-    opened.retain(|stream| {
-        stream.try_read(&mut [0; 1]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
-    });
+    // What the server has closed can be read to its end. It closes those above the bound at once, others at the deadline.
+    let begun = Instant::now();
+    while opened.len() > limits::EARLY_CONNECTIONS_PER_ADDRESS && begun.elapsed() < DEADLINE * 8 / 10 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        opened.retain(|stream| {
+            stream.try_read(&mut [0; 1]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        });
+    }
     opened
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_flood_of_connections_is_bounded_and_does_not_stop_others() {
     let mut world = World::new(SFT);
-    let honest = Honest::start(&world, 12);
+    let honest = Honest::start(&world);
     let elsewhere = Ipv4Addr::new(127, 0, 0, 2);
     let far = flood(elsewhere, world.address(), 300).await;
     assert_eq!(far.len(), limits::EARLY_CONNECTIONS_PER_ADDRESS, "from another address");
     let begun = Instant::now();
     world.sft(args!["ls", "srv:"]).done();
-    assert!(begun.elapsed() < Duration::from_secs(5), "the others are let in as ever");
+    assert!(begun.elapsed() < DEADLINE, "the others are let in as ever");
     // From the address of the honest client too: its session is open and goes on.
     let near = flood(Ipv4Addr::LOCALHOST, world.address(), 300).await;
     assert_eq!(near.len(), limits::EARLY_CONNECTIONS_PER_ADDRESS, "from the same address");
@@ -331,7 +335,7 @@ async fn wanted(peer: &mut RawPeer) {
 async fn who_breaks_the_protocol_is_let_go_and_told_why() {
     let mut world = World::new(SFT);
     Tree::new(world.root()).dir("in").file("secret", 10);
-    let honest = Honest::start(&world, 8);
+    let honest = Honest::start(&world);
     for (number, (what, codes)) in MISDEEDS.into_iter().enumerate() {
         let mut peer = RawPeer::open(world.address(), Choice::Quic, &world.client.key()).await;
         commit_misdeed(&mut peer, number).await;
@@ -346,7 +350,7 @@ async fn who_breaks_the_protocol_is_let_go_and_told_why() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn data_beyond_the_window_takes_no_memory() {
     let mut world = World::new(SFT);
-    let honest = Honest::start(&world, 6);
+    let honest = Honest::start(&world);
     let mut peer = RawPeer::open(world.address(), Choice::Quic, &world.client.key()).await;
     let window = begin_push(&mut peer, "in").await;
     let pieces = 8 * window.bytes.div_ceil(1 << 20);
