@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sft_testkit::{Ran, Tree, World, args, assert_same_tree, snapshot};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What is in a folder, as `cp` takes it.
 fn all_in(folder: &Path) -> OsString {
@@ -191,7 +191,7 @@ fn a_source_that_is_overwritten_in_place_is_not_committed() {
 fn sources_that_vanish_after_they_were_found_are_told() {
     let world = World::new(SFT);
     let relay = world.relay("slow");
-    relay.rate(12 << 20);
+    relay.rate(4 << 20);
     let mut tree = Tree::new(world.local("src"));
     tree.dir("a").dir("z").file("z/small", 5).file("z/large", 2 << 20).file("z/stays", 9);
     for number in 0..40 {

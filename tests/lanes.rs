@@ -7,6 +7,8 @@ use sft_testkit::{Dice, Fate, Ran, Relay, Running, World, args};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
 const MIB: u64 = 1 << 20;
+/// Well below the 10 seconds after which an attempt to connect is given up, and enough for a busy machine.
+const WITHOUT_A_WAIT: Duration = Duration::from_secs(7);
 
 /// A file on its way through a network that is about to go wrong.
 struct Journey {
@@ -70,7 +72,7 @@ fn where_udp_is_dropped_tcp_carries_on_without_a_noticeable_wait() {
     journey.relay.udp(Fate::Vanish);
     let begun = Instant::now();
     let ran = journey.arrives(journey.start(&[]));
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < WITHOUT_A_WAIT, "{:?}", begun.elapsed());
     assert_eq!(bytes_over(&ran).0, 0);
 }
 
@@ -80,7 +82,7 @@ fn where_tcp_is_closed_quic_carries_on_without_a_noticeable_wait() {
     journey.relay.close_tcp();
     let begun = Instant::now();
     let ran = journey.arrives(journey.start(&[]));
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < WITHOUT_A_WAIT, "{:?}", begun.elapsed());
     assert_eq!(bytes_over(&ran).1, 0);
 }
 
@@ -90,7 +92,7 @@ fn where_tcp_is_dropped_quic_carries_on() {
     journey.relay.tcp(Fate::Vanish);
     let begun = Instant::now();
     journey.arrives(journey.start(&[]));
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < WITHOUT_A_WAIT, "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -111,7 +113,7 @@ fn where_a_transport_is_asked_for_the_other_is_not_used() {
 
 #[test]
 fn losing_one_lane_of_several_costs_nothing_but_its_units() {
-    let journey = Journey::new(60 * MIB, 8 * MIB);
+    let journey = Journey::new(60 * MIB, 2 * MIB);
     // QUIC is first, so that it is the control lane; the oldest TCP connections are data lanes.
     let mut running = journey.start(&["--lanes", "4"]);
     for round in 1..=3 {
@@ -131,8 +133,9 @@ fn losing_one_lane_of_several_costs_nothing_but_its_units() {
 fn losing_all_connections_over_and_over_ends_nothing() {
     let journey = Journey::new(60 * MIB, 6 * MIB);
     let mut running = journey.start(&["--transport", "tcp"]);
-    for round in 1..=5 {
-        journey.until(&mut running, round * 8 * MIB);
+    for _ in 0..5 {
+        let (_, before) = journey.relay.passed();
+        journey.until(&mut running, before + 8 * MIB);
         assert!(journey.relay.reset_tcp(99) >= 2, "a control lane and a data lane");
     }
     journey.relay.rate(0);
@@ -154,7 +157,7 @@ fn survives_silence(transport: &str) {
     journey.relay.rate(0);
     let begun = Instant::now();
     let ran = journey.arrives(running);
-    assert!(begun.elapsed() < Duration::from_secs(20), "it goes on soon: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(40), "it goes on soon: {:?}", begun.elapsed());
     assert!(count(&ran, "reconnected") >= 1, "{ran:?}");
     let (quic, tcp) = bytes_over(&ran);
     assert!(quic + tcp < 60 * MIB, "what had come was not sent again: {quic} + {tcp}");
@@ -224,10 +227,10 @@ fn requests_go_on_after_a_loss_too() {
     let content = Dice::new(5).bytes(2 << 20);
     std::fs::write(journey.world.served("read"), &content).unwrap();
     for transport in ["quic", "tcp"] {
-        journey.relay.rate(MIB);
+        journey.relay.rate(MIB / 4);
+        let (udp, tcp) = journey.relay.passed();
         let mut running = journey.world.start(args!["cat", "--transport", transport, "far:read"]);
-        std::thread::sleep(Duration::from_millis(900));
-        assert!(!running.is_over());
+        journey.until(&mut running, udp + tcp + MIB / 4);
         journey.relay.reset_tcp(99);
         journey.relay.rate(0);
         let ran = running.wait(Duration::from_secs(60)).done();

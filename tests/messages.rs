@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sft_testkit::{Person, Ran, Running, Tree, World, args};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What was said, with this world's port, folders and key as `PORT`, `DIR` and `KEY`.
 fn general(world: &World, said: &str) -> String {
@@ -367,7 +367,7 @@ fn the_end_of_a_copy() {
 fn a_bar_on_a_terminal_and_none_after_it() {
     let world = World::new(SFT);
     let relay = world.relay("slow");
-    relay.rate(8 << 20);
+    relay.rate(4 << 20);
     let file = Tree::new(world.local("t")).file("f", 16 << 20).path().join("f");
     let mut command = world.client.command(Path::new("script"));
     command.env("TERM", "xterm-256color").args([
@@ -430,13 +430,14 @@ fn a_server_from_its_start_to_its_end() {
 fn a_server_that_stops_under_a_copy_and_comes_back() {
     let mut world = World::new(SFT);
     let relay = world.relay("slow");
-    relay.rate(4 << 20);
+    relay.rate(2 << 20);
     let file = Tree::new(world.local("t")).file("f", 24 << 20).path().join("f");
     let mut running = world.start(args!["cp", "--transport", "tcp", file, "slow:"]);
     until("it does not move", || running.is_over() || relay.passed().1 > 6 << 20);
     let stopped = world.stop_server().done().objects().pop().unwrap();
     assert_eq!((&stopped["sessions"], &stopped["transfers"]), (&1.into(), &1.into()));
     until("it does not notice", || running.is_over() || running.stderr_so_far().contains("connecting again"));
+    relay.rate(0);
     world.start_server();
     let ran = running.wait(PATIENCE).done();
     let said = ran.err();
@@ -455,7 +456,7 @@ fn a_server_that_stops_under_a_copy_and_comes_back() {
 fn an_interrupted_copy() {
     let world = World::new(SFT);
     let relay = world.relay("slow");
-    relay.rate(4 << 20);
+    relay.rate(2 << 20);
     let file = Tree::new(world.local("t")).file("f", 24 << 20).path().join("f");
     let mut running = world.start(args!["cp", "--transport", "tcp", file, "slow:"]);
     until("it does not move", || running.is_over() || relay.passed().1 > 2 << 20);

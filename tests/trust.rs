@@ -9,7 +9,7 @@ use std::time::Duration;
 use sft_testkit::{Person, Ran, Running, Tree, World, args, snapshot};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Someone who has a key and knows only where the server is.
 fn newcomer(world: &World, name: &str) -> Person {

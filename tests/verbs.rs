@@ -11,7 +11,7 @@ use sft_base::Digest;
 use sft_testkit::{Running, Tree, World, args, snapshot};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Runs a script of bash as the client, with `sft` as `$SFT`; its standard output.
 fn bash(world: &World, script: &str) -> sft_testkit::Ran {

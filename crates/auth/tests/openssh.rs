@@ -282,7 +282,7 @@ impl Agent {
             .stderr(Stdio::null());
         let agent =
             Self { child: command.spawn().expect("ssh-agent must be installed (openssh-client)"), socket };
-        let patience = Instant::now() + Duration::from_secs(10);
+        let patience = Instant::now() + Duration::from_secs(60);
         while !agent.socket.exists() {
             assert!(Instant::now() < patience, "ssh-agent opens its socket");
             std::thread::sleep(Duration::from_millis(10));

@@ -218,7 +218,7 @@ async fn there_and_back(choice: Choice) {
     assert!(!back.join(".sft").exists(), "nothing of the transfer is left behind");
     session.link.close(None).await;
     served.stop.send(()).unwrap();
-    let report = tokio::time::timeout(Duration::from_secs(20), served.running).await.unwrap().unwrap();
+    let report = tokio::time::timeout(Duration::from_secs(60), served.running).await.unwrap().unwrap();
     assert_eq!(report.transfers, 0);
 }
 

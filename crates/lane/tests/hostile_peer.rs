@@ -48,14 +48,14 @@ async fn one_address_has_a_bounded_number_of_strangers() {
     let mut fifth = TcpStream::connect(server.address).await.unwrap();
     assert!(!matches!(within(fifth.read(&mut [0; 1])).await, Ok(1..)), "it was spoken to");
     let options = ConnectOptions {
-        attempt_max: Duration::from_millis(800),
+        attempt_max: Duration::from_millis(1500),
         choice: Choice::Quic,
         ..Default::default()
     };
     let refused = Dialer::new().connect(&[server.address], "localhost", Pin::Any, &options).await;
     assert!(refused.is_err(), "both transports share the limit");
     drop(idle);
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while Dialer::new().connect(&[server.address], "localhost", Pin::Any, &options).await.is_err() {
         assert!(Instant::now() < deadline, "the places were never given back");
     }
@@ -86,7 +86,7 @@ async fn authenticated_connections_take_no_place() {
 
 #[tokio::test]
 async fn a_slow_loris_is_dropped_at_the_deadline() {
-    let server = Server::start_with(|options| options.deadline = Duration::from_millis(400)).await;
+    let server = Server::start_with(|options| options.deadline = Duration::from_millis(1500)).await;
     let begun = Instant::now();
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut slow = TcpStream::connect(server.address).await.unwrap();
@@ -101,8 +101,9 @@ async fn a_slow_loris_is_dropped_at_the_deadline() {
     };
     within(dripping).await;
     assert!(!matches!(within(silent.read(&mut [0; 1])).await, Ok(1..)));
-    assert!(begun.elapsed() >= Duration::from_millis(350), "{:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(1400), "{:?}", begun.elapsed());
+    // Well below the deadline of a server that was given none.
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 
     // A QUIC client that shakes hands and then says nothing never becomes a connection.
     let mute = server.dial(Choice::Quic).await;

@@ -115,7 +115,7 @@ async fn a_client_of_tls_1_2_is_refused() {
     let address = server.address;
     let answer = tokio::task::spawn_blocking(move || {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(&client_hello_of_tls_1_2()).unwrap();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);

@@ -42,10 +42,10 @@ async fn loss_does_not_end_a_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deep_queue_that_overflows_does_not_end_a_connection() {
-    let path = Path { loss_per_mille: 0, bytes_per_second: 40_000_000, queue_bytes: 2 * MIB };
-    let (lost, queued_max) = move_over(path, 64).await;
+    let path = Path { loss_per_mille: 0, bytes_per_second: 15_000_000, queue_bytes: MIB };
+    let (lost, queued_max) = move_over(path, 40).await;
     assert!(
-        queued_max > MIB && lost > 100,
+        queued_max > MIB / 2 && lost > 100,
         "the queue never overflowed: {queued_max} bytes, {lost} packets lost"
     );
 }

@@ -52,7 +52,7 @@ async fn both_ends_see_one_channel() {
             assert_eq!(far.handle.local_address(), Some(server.address), "{transport}");
             assert_eq!(far.handle.remote_address().ip(), server.address.ip());
             for rtt in [near.handle.rtt(), far.handle.rtt()] {
-                assert!(rtt > Duration::ZERO && rtt < Duration::from_secs(2), "{transport}: {rtt:?}");
+                assert!(rtt > Duration::ZERO && rtt < Duration::from_secs(10), "{transport}: {rtt:?}");
             }
         }
     }
@@ -130,7 +130,7 @@ async fn an_unread_peer_holds_the_sender_back_and_a_dropped_send_is_taken_back()
     let mut taken = 0;
     loop {
         let (header, body) = piece(taken, 1 << 20);
-        match tokio::time::timeout(Duration::from_secs(1), out.send(PIECE, header, body, 0)).await {
+        match tokio::time::timeout(Duration::from_secs(3), out.send(PIECE, header, body, 0)).await {
             Ok(sent) => sent.unwrap(),
             Err(_) => break,
         }

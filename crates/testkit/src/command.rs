@@ -263,13 +263,12 @@ mod tests {
     fn what_is_written_and_how_it_ends_is_told() {
         let ran = shell("echo out; echo err >&2; exit 3").wait(Duration::from_secs(10)).ended(3).says("err");
         assert_eq!((ran.out().as_str(), ran.err().as_str()), ("out\n", "err\n"));
-        assert!(ran.peak_kib > 0 || ran.took < Duration::from_millis(50));
     }
 
     #[test]
     fn what_is_killed_has_no_code() {
         let mut running = shell("exec sleep 60");
-        assert!(!running.is_over());
+        assert!(!running.is_over() && running.peak_kib() > 0);
         running.kill();
         assert_eq!(running.ended().signal, Some(9));
     }

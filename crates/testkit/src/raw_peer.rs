@@ -117,4 +117,4 @@ impl From<Connection> for RawPeer {
     }
 }
 
-const HEAR_MAX: Duration = Duration::from_secs(20);
+const HEAR_MAX: Duration = Duration::from_secs(60);

@@ -83,5 +83,5 @@ fn understood(said: &serde_json::Value) -> (u16, String) {
     }
 }
 
-const START_MAX: Duration = Duration::from_secs(20);
-const STOP_MAX: Duration = Duration::from_secs(20);
+const START_MAX: Duration = Duration::from_secs(60);
+const STOP_MAX: Duration = Duration::from_secs(60);

@@ -78,7 +78,7 @@ pub(crate) async fn text(parts: &mut Parts) -> Bytes {
 
 /// Fails a test that hangs.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it took more than 20 seconds")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it took more than a minute")
 }
 
 /// A piece that says its number and can be checked: 8 bytes of number, then a pattern of it.
