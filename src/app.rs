@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sft_auth::{ClientKeys, Folders, KeySearch};
-use sft_client::{Client, ConnectOptions, InviteLink, RemoteLocation};
+use sft_client::{Client, ConnectOptions, InviteLink, RemoteLocation, Target};
 
 use crate::args::RemoteArgs;
 use crate::ask;
@@ -49,6 +49,11 @@ impl App {
         // Threads that read or write files are not waited for: what they leave is a stage, which is meant to be left.
         runtime.shutdown_timeout(SHUTDOWN_WAIT);
         outcome
+    }
+
+    /// The server that a location means.
+    pub(crate) fn target(&self, host: &RemoteLocation, typed: &RemoteArgs) -> Target {
+        self.config.reach(host, &typed.typed()).target
     }
 
     /// A client of the host of a location, connected when it is needed first.

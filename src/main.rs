@@ -19,6 +19,7 @@ mod names;
 mod place;
 mod progress;
 mod served_port;
+mod under_way;
 mod voice;
 
 use std::process::ExitCode;

@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use sft_client::{Durability, Location, PublishMode, PullOptions, PushOptions, RemoteLocation, RemotePath};
+use sft_client::{
+    Durability, LandingMemory, Location, PublishMode, PullOptions, PushOptions, RemoteLocation, RemotePath,
+};
 
 use crate::app::App;
 use crate::args::RemoteArgs;
@@ -13,6 +16,7 @@ use crate::exit::Exit;
 use crate::failure::Usage;
 use crate::names::shown;
 use crate::place;
+use crate::under_way::UnderWay;
 
 /// Copy files and trees to a host or from it
 ///
@@ -111,23 +115,41 @@ pub(crate) async fn run(app: &App, cp: Cp) -> anyhow::Result<Exit> {
 
 async fn push(app: &App, cp: &Cp, sources: &[PathBuf], host: &RemoteLocation) -> anyhow::Result<Exit> {
     let Cp { publish, durability, checksum, .. } = *cp;
+    let under_way = UnderWay::push(&app.folders, sources, &app.target(host, &cp.remote), &host.path);
+    if under_way.recall() {
+        app.voice.note(GOING_ON);
+    }
     let client = app.connect(host, &cp.remote).await?;
     let (copying, sink) = Copying::new(app.voice);
-    let options = PushOptions { publish, durability, checksum };
-    copying.run(client.push(sources, &host.path, options, sink)).await
+    let memory: Arc<dyn LandingMemory> = under_way.clone();
+    let options = PushOptions { publish, durability, checksum, memory: Some(memory) };
+    let exit = copying.run(client.push(sources, &host.path, options, sink)).await?;
+    under_way.ended(exit);
+    Ok(exit)
 }
 
 async fn pull(app: &App, cp: &Cp, groups: &[Group], destination: &Path) -> anyhow::Result<Exit> {
     let Cp { publish, durability, checksum, keep_setid, .. } = *cp;
     let mut exit = Exit::Done;
     for group in groups {
+        let target = app.target(&group.host, &cp.remote);
+        let under_way = UnderWay::pull(&app.folders, &target, &group.paths, destination);
+        if destination.is_dir() && under_way.recall() {
+            app.voice.note(GOING_ON);
+        }
         let client = app.connect(&group.host, &cp.remote).await?;
         let (copying, sink) = Copying::new(app.voice);
-        let options = PullOptions { publish, durability, checksum, keep_setid };
-        exit = exit.worse(copying.run(client.pull(&group.paths, destination, options, sink)).await?);
+        let memory: Arc<dyn LandingMemory> = under_way.clone();
+        let options = PullOptions { publish, durability, checksum, keep_setid, memory: Some(memory) };
+        let ended = copying.run(client.pull(&group.paths, destination, options, sink)).await?;
+        under_way.ended(ended);
+        exit = exit.worse(ended);
     }
     Ok(exit)
 }
+
+/// Said where the tree lands at its new name once more, though a directory is there now.
+const GOING_ON: &str = "this copy was begun before and not finished: going on where it landed";
 
 impl Way {
     fn new(sources: Vec<Location>, destination: Location) -> Result<Self, Usage> {

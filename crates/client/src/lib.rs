@@ -17,8 +17,8 @@ mod location;
 pub use location::{Ending, Location, LocationError, RemoteLocation, RemotePath};
 mod options;
 pub use options::{
-    AskPassphrase, AskTrust, ConnectOptions, Passphrase, PullOptions, PushOptions, TransportChoice,
-    TransportChoiceError, UnknownServer,
+    AskPassphrase, AskTrust, ConnectOptions, LandingMemory, Passphrase, PullOptions, PushOptions,
+    TransportChoice, TransportChoiceError, UnknownServer,
 };
 mod target;
 pub use target::Target;

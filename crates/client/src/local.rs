@@ -44,10 +44,23 @@ pub(crate) fn ending(path: &Path) -> Ending {
     Ending::of(path.as_os_str().as_encoded_bytes())
 }
 
-/// Opens the destination of a pull. Blocks.
-pub(crate) fn open_destination(path: &Path, sources: &[Ending]) -> Result<Destination, TransferError> {
+/// Whether a source is sent as a directory with a name. Blocks.
+pub(crate) fn is_dir(source: &Path) -> bool {
+    let found = match ending(source) {
+        Ending::Name => fs::symlink_metadata(source),
+        Ending::Slash | Ending::Contents => fs::metadata(source),
+    };
+    found.is_ok_and(|found| found.is_dir())
+}
+
+/// Opens the destination of a pull, which an earlier run of the same pull may have made (`recalled`). Blocks.
+pub(crate) fn open_destination(
+    path: &Path,
+    sources: &[Ending],
+    recalled: bool,
+) -> Result<Destination, TransferError> {
     let found = find(path).map_err(|error| local(path, error.into()))?;
-    let landing = pull_landing(sources, ending(path), found);
+    let landing = pull_landing(sources, ending(path), found, recalled);
     let landing = landing.ok_or_else(|| TransferError::Destination { path: path.to_owned() })?;
     let parent = parent_of(path);
     if found == Found::Nothing {
@@ -191,12 +204,15 @@ mod tests {
         ];
         for (typed, sources, path, place) in cases {
             let typed = PathBuf::from(format!("{}/{typed}", root.display()));
-            let destination = open_destination(&typed, sources).unwrap();
+            let destination = open_destination(&typed, sources, false).unwrap();
             assert_eq!((destination.path, destination.place), (entry(path), place), "{}", typed.display());
         }
         let both = &[Ending::Name, Ending::Name];
-        assert!(matches!(open_destination(&root.join("f"), both), Err(TransferError::Destination { .. })));
-        let nowhere = open_destination(&root.join("a/b"), one).unwrap_err().to_string();
+        assert!(matches!(
+            open_destination(&root.join("f"), both, false),
+            Err(TransferError::Destination { .. })
+        ));
+        let nowhere = open_destination(&root.join("a/b"), one, false).unwrap_err().to_string();
         assert!(nowhere.contains("/a: No such file or directory"), "{nowhere}");
     }
 }

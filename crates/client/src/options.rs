@@ -46,6 +46,18 @@ pub struct UnknownServer {
     pub fingerprint: Fingerprint,
 }
 
+/// Knows, beyond the end of a process, where a copy landed that did not come to its end.
+///
+/// A tree that is copied to a name where nothing is becomes the directory of that name. When it is interrupted and begun
+/// anew, the directory is there, and the tree would land inside it. One value is for one copy: the same sources, the same
+/// destination. Both functions are called where they may block.
+pub trait LandingMemory: fmt::Debug + Send + Sync {
+    /// Whether this copy was begun before, landed at the destination's name, and was not told to be done since.
+    fn recall(&self) -> bool;
+    /// This copy lands at the destination's name. Said before anything is made there.
+    fn remember(&self);
+}
+
 /// Which transports a client may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TransportChoice {
@@ -64,7 +76,7 @@ pub enum TransportChoice {
 pub struct TransportChoiceError(String);
 
 /// How entries are pushed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PushOptions {
     /// What happens to an entry that is there already: by default it gives way.
     pub publish: PublishMode,
@@ -72,10 +84,12 @@ pub struct PushOptions {
     pub durability: Durability,
     /// Whether files are compared by digest and not by size and time; by default not.
     pub checksum: bool,
+    /// What is known of the same copy from before; by default nothing.
+    pub memory: Option<Arc<dyn LandingMemory>>,
 }
 
 /// How entries are pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PullOptions {
     /// What happens to an entry that is there already: by default it gives way.
     pub publish: PublishMode,
@@ -85,6 +99,8 @@ pub struct PullOptions {
     pub checksum: bool,
     /// Whether set-id bits that the server offers are set here; by default they are dropped and reported.
     pub keep_setid: bool,
+    /// What is known of the same copy from before; by default nothing.
+    pub memory: Option<Arc<dyn LandingMemory>>,
 }
 
 impl ConnectOptions {
@@ -119,14 +135,15 @@ impl fmt::Debug for ConnectOptions {
 
 impl Default for PushOptions {
     fn default() -> Self {
-        Self { publish: PublishMode::Replace, durability: Durability::Commit, checksum: false }
+        let (publish, durability) = (PublishMode::Replace, Durability::Commit);
+        Self { publish, durability, checksum: false, memory: None }
     }
 }
 
 impl Default for PullOptions {
     fn default() -> Self {
-        let PushOptions { publish, durability, checksum } = PushOptions::default();
-        Self { publish, durability, checksum, keep_setid: false }
+        let PushOptions { publish, durability, checksum, memory } = PushOptions::default();
+        Self { publish, durability, checksum, keep_setid: false, memory }
     }
 }
 

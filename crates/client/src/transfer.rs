@@ -8,18 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use sft_base::EntryPath;
 use sft_engine::{Counters, Event, EventSink, LinkEnd, ReceiveJob, SendJob, SendSource, Summary};
-use sft_wire::message::{Body, Cancel, Op, Place, Pull, PullSource, Push};
+use sft_wire::message::{Body, Cancel, EntryKind, Op, Place, Pull, PullSource, Push};
 use sft_wire::{Code, WireError};
 use tokio::sync::oneshot;
 
 use crate::backoff::Backoff;
 use crate::client::Client;
-use crate::error::{LocalError, TransferError};
-use crate::landing::push_place;
+use crate::error::{LocalError, RequestError, TransferError};
+use crate::landing::{may_be_new_name, push_place};
 use crate::local::{self, Destination};
 use crate::location::{Ending, RemotePath};
-use crate::options::{PullOptions, PushOptions};
+use crate::options::{LandingMemory, PullOptions, PushOptions};
 use crate::session::{Answers, Session};
 
 impl Client {
@@ -37,6 +38,7 @@ impl Client {
         events: EventSink,
     ) -> Result<Summary, TransferError> {
         let endings: Vec<Ending> = sources.iter().map(|source| local::ending(source)).collect();
+        let memory = Memory(options.memory);
         let mut push = Push {
             path: destination.entry.clone(),
             place: push_place(&endings, destination.ending),
@@ -45,11 +47,20 @@ impl Client {
             checksum: options.checksum,
         };
         let paths = sources.to_vec();
-        let sources = blocking(move || local::open_sources(&paths)).await?;
+        let open =
+            move || local::open_sources(&paths).map(|all| (all, paths.iter().all(|p| local::is_dir(p))));
+        let (sources, is_dir) = blocking(open).await?;
+        if push.place == Place::Auto && is_dir && memory.recall().await {
+            push.place = Place::Exact;
+            memory.remember().await;
+        }
         let mut attempts = Attempts::new(events);
         loop {
             let session = attempts.session(self).await?;
-            let (placed, outcome) = push_once(&session, &sources, &push, attempts.events.clone()).await;
+            // A directory that is offered may be made, and be found by the next attempt: first the server decides.
+            let deciding = (push.place == Place::Auto && is_dir).then_some(&memory);
+            let (placed, outcome) =
+                push_once(&session, &sources, &push, deciding, attempts.events.clone()).await;
             // The first attempt may have made the directory that the next would then land inside.
             push.place = placed.unwrap_or(push.place);
             if let Some(summary) = attempts.judge(outcome)? {
@@ -74,15 +85,58 @@ impl Client {
             .iter()
             .map(|source| PullSource { path: source.entry.clone(), contents: contents(source) });
         let sources: Vec<PullSource> = sources.collect();
+        let memory = Memory(options.memory.clone());
+        let recalled = may_be_new_name(&endings, local::ending(destination))
+            && memory.recall().await
+            && self.is_dir(&sources[0].path, endings[0]).await?;
         let path = destination.to_owned();
-        let destination = blocking(move || local::open_destination(&path, &endings)).await?;
+        let destination = blocking(move || local::open_destination(&path, &endings, recalled)).await?;
+        if destination.place == Place::Exact {
+            memory.remember().await;
+        }
         let mut attempts = Attempts::new(events);
         loop {
             let session = attempts.session(self).await?;
-            let outcome = pull_once(&session, &sources, &destination, options, attempts.events.clone()).await;
+            let outcome =
+                pull_once(&session, &sources, &destination, &options, attempts.events.clone()).await;
             if let Some(summary) = attempts.judge(outcome)? {
                 return Ok(summary);
             }
+        }
+    }
+}
+
+impl Client {
+    /// Whether a source of a pull is a directory; what is not there is none.
+    async fn is_dir(&self, source: &EntryPath, ending: Ending) -> Result<bool, TransferError> {
+        if ending == Ending::Slash {
+            return Ok(true);
+        }
+        let begun = Instant::now();
+        match self.stat(source).await {
+            Ok(entry) => Ok(entry.kind == EntryKind::Dir),
+            Err(RequestError::Failed(_)) => Ok(false),
+            Err(RequestError::Connect(error)) => Err(error.into()),
+            Err(error @ (RequestError::Lost(_) | RequestError::Unknown { .. })) => {
+                Err(TransferError::Lost { reason: error.to_string(), silent: begun.elapsed() })
+            }
+            Err(RequestError::Misbehaved(what)) => Err(TransferError::Misbehaved(what.into())),
+        }
+    }
+}
+
+/// What is known of the same transfer from before.
+struct Memory(Option<Arc<dyn LandingMemory>>);
+
+impl Memory {
+    async fn recall(&self) -> bool {
+        let Some(memory) = self.0.clone() else { return false };
+        blocking(move || memory.recall()).await
+    }
+
+    async fn remember(&self) {
+        if let Some(memory) = self.0.clone() {
+            blocking(move || memory.remember()).await;
         }
     }
 }
@@ -190,11 +244,13 @@ fn begin_anew(counters: &Counters) {
     anew.iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
 }
 
-/// One attempt; and where the sources turned out to land, once the server has said so.
+/// One attempt; and where the sources turned out to land, once the server has said so. While that is being decided,
+/// nothing is offered.
 async fn push_once(
     session: &Session,
     sources: &[SendSource],
     push: &Push,
+    deciding: Option<&Memory>,
     events: EventSink,
 ) -> (Option<Place>, Outcome) {
     session.want_data();
@@ -203,9 +259,21 @@ async fn push_once(
     let cancel = CancelOnDrop::new(session, answers.number);
     session.send(answers.number, Op::Push(push.clone())).await;
     let (window, awaited) = oneshot::channel();
+    let mut first = None;
+    if let Some(memory) = deciding {
+        let body = answers.next().await;
+        if let Some(Body::Accepted { into: false, .. }) = &body {
+            memory.remember().await;
+        }
+        first = Some(body);
+    }
     let mut placed = None;
     let answer = async {
-        let (said, place) = accepted(answers.next().await);
+        let body = match first {
+            Some(body) => body,
+            None => answers.next().await,
+        };
+        let (said, place) = accepted(body);
         placed = place;
         if let Some(said) = said {
             let _ = window.send(said);
@@ -237,7 +305,7 @@ async fn pull_once(
     session: &Session,
     sources: &[PullSource],
     destination: &Destination,
-    options: PullOptions,
+    options: &PullOptions,
     events: EventSink,
 ) -> Outcome {
     session.want_data();
