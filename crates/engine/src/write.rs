@@ -30,6 +30,9 @@ pub(crate) struct Writer {
     pub(crate) stages: Stages,
     /// Directories this transfer made and whose attributes are not set yet: as many as are open at a time.
     pub(crate) made: Arc<Mutex<HashSet<EntryPath>>>,
+    /// Directories that failed, as offered, until their ends come: there is nothing to set attributes on. Where a peer
+    /// offers more of them than [`UNDONE_MAX`], the rest fails twice.
+    pub(crate) undone: Arc<Mutex<HashSet<EntryPath>>>,
 }
 
 /// What was found for an entry, and what is to be published of it at once.
@@ -47,8 +50,8 @@ impl Writer {
         durability: Durability,
         keep_set_id: bool,
     ) -> Self {
-        let (stages, made) = (Stages::default(), Arc::default());
-        Self { view, destination, publish, durability, keep_set_id, stages, made }
+        let (stages, made, undone) = (Stages::default(), Arc::default(), Arc::default());
+        Self { view, destination, publish, durability, keep_set_id, stages, made, undone }
     }
 
     /// Decides on one entry: looks at what is there, makes directories and links.
@@ -61,6 +64,12 @@ impl Writer {
                 Err(Code::PROTOCOL.because("only files, directories and links are decided on"))
             }
         });
+        if decided.is_err() && entry.kind == EntryKind::Dir {
+            let mut undone = self.lock_undone();
+            if undone.len() < UNDONE_MAX {
+                undone.insert(entry.path.clone());
+            }
+        }
         let (decision, commit) = decided.unwrap_or_else(|error| (Decision::Failed(error), None));
         Decided { number, decision, commit }
     }
@@ -214,6 +223,9 @@ impl Writer {
 
     /// The setting of a directory's attributes: of one that this transfer made, or may replace the attributes of.
     pub(crate) fn dressing(&self, number: u64, entry: &Entry) -> Result<Commit, WireError> {
+        if self.lock_undone().remove(&entry.path) {
+            return Ok(Commit { number, what: What::Named(Vec::new()) });
+        }
         let target = self.destination.of(&entry.path)?;
         let made = self.lock_made().remove(&target);
         if !made && self.how(&target) != Publish::Replace {
@@ -322,6 +334,10 @@ impl Writer {
         self.made.lock().expect("no holder of this lock panics")
     }
 
+    fn lock_undone(&self) -> std::sync::MutexGuard<'_, HashSet<EntryPath>> {
+        self.undone.lock().expect("no holder of this lock panics")
+    }
+
     fn lock_stages(&self) -> std::sync::MutexGuard<'_, HashMap<u64, StageSlot>> {
         self.stages.lock().expect("no holder of this lock panics")
     }
@@ -330,3 +346,6 @@ impl Writer {
 fn gone() -> WireError {
     Code::CANCELLED.because("the file was given up")
 }
+
+/// As many as may be offered and not settled at a time.
+const UNDONE_MAX: usize = limits::WINDOW_ENTRIES_MAX as usize;
