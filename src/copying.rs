@@ -197,7 +197,7 @@ fn result_object(summary: &Summary, snapshot: &Snapshot, took: Duration, exit: E
         "event": "result",
         "committed": summary.committed, "unchanged": summary.unchanged, "failed": summary.failed,
         "unapplied": summary.unapplied,
-        "bytes_kept": snapshot.kept, "bytes_moved": snapshot.quic + snapshot.tcp,
+        "bytes_kept": snapshot.kept, "bytes_moved": snapshot.moved,
         "bytes_quic": snapshot.quic, "bytes_tcp": snapshot.tcp,
         "seconds": took.as_secs_f64(), "exit": exit.code(),
     }))
@@ -257,12 +257,12 @@ mod tests {
 
     #[test]
     fn the_result_is_an_object() {
-        let snapshot = Snapshot { kept: 1, quic: 2, tcp: 3, ..Snapshot::default() };
+        let snapshot = Snapshot { kept: 1, moved: 4, quic: 2, tcp: 3, ..Snapshot::default() };
         let object =
             result_object(&summary(4, &[Code::READ]), &snapshot, Duration::from_secs(2), Exit::SomeFailed);
         assert_eq!(
             Value::Object(object).to_string(),
-            r#"{"bytes_kept":1,"bytes_moved":5,"bytes_quic":2,"bytes_tcp":3,"committed":4,"event":"result","exit":1,"failed":1,"seconds":2.0,"unapplied":0,"unchanged":0}"#
+            r#"{"bytes_kept":1,"bytes_moved":4,"bytes_quic":2,"bytes_tcp":3,"committed":4,"event":"result","exit":1,"failed":1,"seconds":2.0,"unapplied":0,"unchanged":0}"#
         );
     }
 

@@ -24,11 +24,11 @@ pub(crate) struct Snapshot {
     pub settled: u64,
     /// Bytes that need not be moved.
     pub kept: u64,
-    /// Bytes moved.
+    /// Bytes moved and verified.
     pub moved: u64,
-    /// Bytes moved over QUIC, in all attempts.
+    /// Bytes that went over QUIC in all attempts, with those that were lost on the way.
     pub quic: u64,
-    /// Bytes moved over TCP, in all attempts.
+    /// Bytes that went over TCP in all attempts, with those that were lost on the way.
     pub tcp: u64,
 }
 
@@ -97,7 +97,7 @@ impl Snapshot {
 
     /// The last line of a copy: how much, how long, how fast, over what, and that it was verified.
     pub(crate) fn last_line(&self, summary: &Summary, took: Duration) -> String {
-        let moved = self.quic + self.tcp;
+        let moved = self.moved;
         let rate = Rate(moved as f64 / took.as_secs_f64().max(1e-9));
         let mut parts = vec![format!("{} copied", entries(summary.committed))];
         if summary.unchanged > 0 {
@@ -211,9 +211,9 @@ mod tests {
         let mixed = Snapshot { quic: 500_000_000, ..HALF };
         assert_eq!(
             mixed.last_line(&summary(1, 3, 2), took),
-            "1 entry copied, 3 unchanged, 2 FAILED: 2.00 GB in 10.0 s (200 MB/s) over TCP and QUIC (25 %), 500 MB were in place, verified"
+            "1 entry copied, 3 unchanged, 2 FAILED: 1.50 GB in 10.0 s (150 MB/s) over TCP and QUIC (25 %), 500 MB were in place, verified"
         );
-        let nothing = Snapshot { tcp: 0, ..HALF };
+        let nothing = Snapshot { moved: 0, tcp: 0, ..HALF };
         assert_eq!(
             nothing.last_line(&summary(0, 7, 0), Duration::from_millis(40)),
             "0 entries copied, 7 unchanged: 0 B in 40 ms, 500 MB were in place"

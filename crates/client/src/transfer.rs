@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use sft_base::EntryPath;
@@ -147,6 +147,8 @@ struct Attempts {
     backoff: Backoff,
     /// Counts when the last attempt began.
     mark: u64,
+    /// Bytes that attempts which were cut short moved.
+    moved: u64,
     /// How the last session was lost.
     lost: Option<String>,
 }
@@ -155,7 +157,7 @@ type Outcome = Result<Summary, sft_engine::TransferError>;
 
 impl Attempts {
     fn new(events: EventSink) -> Self {
-        Self { events, backoff: Backoff::new(Instant::now()), mark: 0, lost: None }
+        Self { events, backoff: Backoff::new(Instant::now()), mark: 0, moved: 0, lost: None }
     }
 
     /// A session to try in: at once the first time, after some waiting when one was lost.
@@ -183,7 +185,7 @@ impl Attempts {
     /// Whether the transfer has ended; nothing when it is to be tried again.
     fn judge(&mut self, outcome: Outcome) -> Result<Option<Summary>, TransferError> {
         let error = match outcome {
-            Ok(summary) => return Ok(Some(summary)),
+            Ok(summary) => return Ok(Some(self.of_all(summary))),
             Err(error) => error,
         };
         let Some(reason) = passing(&error) else { return Err(final_error(error)) };
@@ -191,10 +193,25 @@ impl Attempts {
         if progress(counters) > self.mark {
             self.backoff = Backoff::new(Instant::now());
         }
+        self.moved += counters.bytes_moved.load(Ordering::Relaxed);
         begin_anew(counters);
         self.mark = progress(counters);
         self.lost = Some(reason);
         Ok(None)
+    }
+
+    /// What all attempts did together: what an earlier one had published and moved, the last one found in place.
+    ///
+    /// What the server published without a chance to say so counts as found.
+    fn of_all(&self, last: Summary) -> Summary {
+        let counters = self.events.counters();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let committed = read(&counters.entries_committed);
+        let kept = read(&counters.bytes_kept).saturating_sub(self.moved);
+        counters.bytes_kept.store(kept, Ordering::Relaxed);
+        counters.bytes_moved.fetch_add(self.moved, Ordering::Relaxed);
+        let unchanged = last.unchanged.saturating_sub(committed - last.committed);
+        Summary { committed, unchanged, unapplied: read(&counters.unapplied), ..last }
     }
 }
 
@@ -416,17 +433,42 @@ mod tests {
     #[test]
     fn a_lost_attempt_counts_anew_but_for_the_lanes() {
         let (events, _heard) = EventSink::new();
-        let mut attempts = Attempts::new(events.clone());
+        let mut attempts =
+            Attempts::new(events.clone());
         let counters = events.counters();
         counters.bytes_moved.store(7, Ordering::Relaxed);
         counters.bytes_tcp.store(7, Ordering::Relaxed);
         counters.offers_complete.store(1, Ordering::Relaxed);
         let lost = Err(sft_engine::TransferError::Link(LinkEnd::Lost("gone".into())));
         assert!(attempts.judge(lost).unwrap().is_none());
-        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         assert_eq!((read(&counters.bytes_moved), read(&counters.offers_complete)), (0, 0));
         assert_eq!((read(&counters.bytes_tcp), attempts.mark), (7, 7));
         let refused = Err(sft_engine::TransferError::Refused(Code::DENIED.because("no")));
         assert!(matches!(attempts.judge(refused), Err(TransferError::Refused(_))));
+    }
+    #[test]
+    fn all_attempts_are_counted_as_one() {
+        let (events, _heard) = EventSink::new();
+        let mut attempts =
+            Attempts::new(events.clone());
+        let counters = events.counters();
+        let add = |counter: &AtomicU64, amount| counter.fetch_add(amount, Ordering::Relaxed);
+        // The first found 3 in place and published 5, of 50 bytes.
+        add(&counters.entries_committed, 5);
+        add(&counters.bytes_moved, 50);
+        add(&counters.bytes_kept, 30);
+        let lost = Err(sft_engine::TransferError::Link(LinkEnd::Lost("gone".into())));
+        assert!(attempts.judge(lost).unwrap().is_none());
+        // The second finds these 8, and publishes the 2 that are left, of 20 bytes.
+        add(&counters.entries_committed, 2);
+        add(&counters.unapplied, 1);
+        add(&counters.bytes_moved, 20);
+        add(&counters.bytes_kept, 80);
+        let last = Summary { committed: 2, unchanged: 8, ..Summary::default() };
+        let all = attempts.judge(Ok(last)).unwrap().unwrap();
+        assert_eq!((all.committed, all.unchanged, all.unapplied), (7, 3, 1));
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!((read(&counters.bytes_moved), read(&counters.bytes_kept)), (70, 30));
     }
 }

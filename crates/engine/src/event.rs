@@ -62,13 +62,17 @@ pub struct Counters {
     pub offers_complete: AtomicU64,
     /// Entries settled: committed, unchanged or failed.
     pub entries_settled: AtomicU64,
+    /// Entries published, by every attempt that was made.
+    pub entries_committed: AtomicU64,
+    /// Attributes that could not be set, in every attempt that was made.
+    pub unapplied: AtomicU64,
     /// Bytes of data that need not be moved: in place already, or held from an earlier transfer.
     pub bytes_kept: AtomicU64,
     /// Bytes of data moved and verified.
     pub bytes_moved: AtomicU64,
-    /// Bytes of data moved over QUIC.
+    /// Bytes of data that went over QUIC in every attempt that was made, those included that were lost on the way.
     pub bytes_quic: AtomicU64,
-    /// Bytes of data moved over TCP.
+    /// The same over TCP.
     pub bytes_tcp: AtomicU64,
 }
 

@@ -372,6 +372,7 @@ impl ReceiveDriver {
             match &published {
                 Ok(unapplied) => {
                     self.summary.committed += counts(&entry);
+                    self.events.add(|c| &c.entries_committed, counts(&entry));
                     unapplied.iter().for_each(|unapplied| self.note_unapplied(&entry.path, unapplied));
                 }
                 Err(error) => self.note_failure(entry.path, error.clone()),
@@ -383,6 +384,7 @@ impl ReceiveDriver {
 
     fn note_unapplied(&mut self, path: &EntryPath, unapplied: &Unapplied) {
         let Unapplied { attribute, error } = unapplied.clone();
+        self.events.add(|c| &c.unapplied, 1);
         self.summary.add_unapplied(path.clone(), attribute.clone(), error.clone());
         self.events.tell(Event::Unapplied { path: path.clone(), attribute, error });
     }

@@ -377,7 +377,10 @@ impl SendDriver {
                 self.offered.remove(&number);
                 self.events.add(|c| &c.entries_settled, counts(&entry));
                 match outcome {
-                    Outcome::Committed => self.summary.committed += counts(&entry),
+                    Outcome::Committed => {
+                        self.summary.committed += counts(&entry);
+                        self.events.add(|c| &c.entries_committed, counts(&entry));
+                    }
                     Outcome::Unchanged => {
                         self.summary.unchanged += counts(&entry);
                         self.events.add(|c| &c.bytes_kept, entry.size);
@@ -387,6 +390,7 @@ impl SendDriver {
             }
             SenderEvent::Unapplied { path, unapplied, .. } => {
                 let (attribute, error) = (unapplied.attribute, unapplied.error);
+                self.events.add(|c| &c.unapplied, 1);
                 self.summary.add_unapplied(path.clone(), attribute.clone(), error.clone());
                 self.events.tell(Event::Unapplied { path, attribute, error });
             }
