@@ -64,6 +64,7 @@ impl App {
         }
         let mut options = self.options(&reach).await?;
         options.lanes = typed.lanes();
+        options.redial = typed.wait().unwrap_or(options.redial);
         self.connect_with(reach, options).await
     }
 

@@ -1,12 +1,14 @@
 //! What can be typed: the verbs, and the flags that several of them share.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use sft_client::TransportChoice;
 
 use crate::cli;
 use crate::config::Typed;
+use crate::lifetime::Lifetime;
 use crate::voice::Tone;
 
 /// A simple, fast, secure file transfer service
@@ -56,6 +58,9 @@ pub(crate) struct RemoteArgs {
     /// TCP connections that carry data, 0 for none; by default as many as the path needs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=sft_base::limits::LANES_MAX as u64))]
     lanes: Option<u64>,
+    /// How long a lost connection is tried again, such as 30s, 10m or 12h; 0 for not at all [default: 90s]
+    #[arg(long, value_name = "TIME", value_parser = wait)]
+    wait: Option<Duration>,
     /// Key file that proves who you are, tried before all others
     #[arg(short, long, value_name = "FILE")]
     identity: Option<PathBuf>,
@@ -67,10 +72,21 @@ impl RemoteArgs {
         Typed { port: self.port, transport: self.transport, identity: self.identity.clone() }
     }
 
+    /// How long a lost connection is tried again, if that was typed.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        self.wait
+    }
+
     /// How many TCP connections carry data, if that was typed.
     pub(crate) fn lanes(&self) -> Option<usize> {
         self.lanes.map(|lanes| lanes as usize)
     }
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    let time = || text.parse::<Lifetime>().ok().and_then(|time| time.0);
+    let time = if text == "0" { Some(Duration::ZERO) } else { time() };
+    time.ok_or_else(|| "write a number and a unit, such as 30s, 10m or 12h, or 0".into())
 }
 
 #[cfg(test)]
@@ -97,6 +113,8 @@ mod tests {
             &["sft", "ls", "h:", "--port", "0"][..],
             &["sft", "ls", "h:", "--transport", "udp"],
             &["sft", "ls", "h:", "--lanes", "17"],
+            &["sft", "ls", "h:", "--wait", "5"],
+            &["sft", "ls", "h:", "--wait", "never"],
             &["sft", "cp", "a"],
             &["sft", "rm"],
             &["sft", "fly"],
@@ -104,5 +122,11 @@ mod tests {
         for line in wrong {
             assert_eq!(Arguments::try_parse_from(line).unwrap_err().exit_code(), 2, "{line:?}");
         }
+    }
+    #[test]
+    fn waits() {
+        assert_eq!(wait("0"), Ok(Duration::ZERO));
+        assert_eq!(wait("12h"), Ok(Duration::from_secs(43_200)));
+        assert!(wait("never").is_err() && wait("90").is_err());
     }
 }

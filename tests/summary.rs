@@ -107,3 +107,43 @@ fn walk(at: &Path) -> (u64, u64) {
     let inside = at.read_dir().unwrap().map(|entry| walk(&entry.unwrap().path()));
     inside.fold((1, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
+
+#[test]
+fn when_the_server_stays_away_it_is_given_up() {
+    let mut world = World::new(SFT);
+    let relay = world.relay("far");
+    Dice::new(3).file(&world.local("f"), 24 * MIB);
+    for (wait, tries) in [("2s", true), ("0", false)] {
+        relay.rate(MIB);
+        let before = relay.passed();
+        let mut running =
+            world.start(args!["cp", "--transport", "tcp", "--wait", wait, world.local("f"), "far:f"]);
+        until(&mut running, |_| relay.passed().0 + relay.passed().1 > before.0 + before.1 + 3 * MIB);
+        world.crash_server();
+        let ran = running.wait(PATIENCE).ended(3);
+        let said = ran.err();
+        assert_eq!(said.contains("connecting again: "), tries, "{said}");
+        let end = said.lines().last().unwrap();
+        assert!(end.starts_with("sft: the connection was lost ("), "{said}");
+        assert!(end.ends_with(" s; the same command goes on from here"), "{said}");
+        relay.rate(0);
+        world.start_server();
+    }
+    let result = world.sft(args!["cp", "--json", world.local("f"), "far:f"]).done().objects().pop().unwrap();
+    assert!(number(&result, "bytes_kept") > 0, "it goes on from there: {result}");
+    assert!(std::fs::read(world.served("f")).unwrap() == std::fs::read(world.local("f")).unwrap());
+}
+
+#[test]
+fn a_request_is_given_up_too() {
+    let mut world = World::new(SFT);
+    let relay = world.relay("far");
+    Dice::new(3).file(&world.served("f"), 8 * MIB);
+    relay.rate(MIB / 2);
+    let before = relay.passed();
+    let mut running = world.start(args!["cat", "--transport", "tcp", "--wait", "1s", "far:f"]);
+    until(&mut running, |_| relay.passed().0 + relay.passed().1 > before.0 + before.1 + MIB);
+    world.crash_server();
+    running.wait(PATIENCE).ended(3).says("the connection was lost");
+    world.start_server();
+}

@@ -5,24 +5,28 @@
 
 use std::time::{Duration, Instant};
 
-use sft_base::limits;
-
 /// The waits of one spell of dialling.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     wait: Duration,
     progress_at: Instant,
+    at_most: Duration,
 }
 
 impl Backoff {
-    /// Begins when the last progress was made.
-    pub(crate) fn new(progress_at: Instant) -> Self {
-        Self { wait: FIRST_WAIT, progress_at }
+    /// Begins when the last progress was made, and ends so long after it.
+    pub(crate) fn new(progress_at: Instant, at_most: Duration) -> Self {
+        Self { wait: FIRST_WAIT, progress_at, at_most }
+    }
+
+    /// The same from new progress on.
+    pub(crate) fn anew(&self, progress_at: Instant) -> Self {
+        Self::new(progress_at, self.at_most)
     }
 
     /// How long to wait before the next attempt; none when the time is used up.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Duration> {
-        let left = Duration::from_millis(limits::REDIAL_MS).checked_sub(self.silent(now))?;
+        let left = self.at_most.checked_sub(self.silent(now))?;
         let wait = self.wait.min(left);
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
         (!left.is_zero()).then_some(wait)
@@ -41,10 +45,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 mod tests {
     use super::*;
 
+    const AT_MOST: Duration = Duration::from_secs(90);
+
     #[test]
     fn waits_double_up_to_a_bound_and_end_with_the_deadline() {
         let start = Instant::now();
-        let mut backoff = Backoff::new(start);
+        let mut backoff = Backoff::new(start, AT_MOST);
         let mut now = start;
         let mut waits = Vec::new();
         while let Some(wait) = backoff.next(now) {
@@ -52,19 +58,20 @@ mod tests {
             now += wait;
         }
         assert_eq!(waits[..7], [250, 500, 1000, 2000, 4000, 5000, 5000]);
-        assert_eq!(
-            now - start,
-            Duration::from_millis(limits::REDIAL_MS),
-            "the last wait ends at the deadline"
-        );
+        assert_eq!(now - start, AT_MOST, "the last wait ends at the deadline");
     }
 
     #[test]
     fn time_before_the_loss_counts() {
         let start = Instant::now();
-        let mut backoff = Backoff::new(start);
-        let late = start + Duration::from_millis(limits::REDIAL_MS) - Duration::from_millis(100);
+        let mut backoff = Backoff::new(start, AT_MOST);
+        let late = start + AT_MOST - Duration::from_millis(100);
         assert_eq!(backoff.next(late), Some(Duration::from_millis(100)));
         assert_eq!(backoff.next(late + Duration::from_millis(100)), None);
+    }
+    #[test]
+    fn who_does_not_wait_gives_up_at_once() {
+        let start = Instant::now();
+        assert_eq!(Backoff::new(start, Duration::ZERO).next(start), None);
     }
 }

@@ -28,6 +28,8 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     dialling: Dialling,
     session: Mutex<Arc<Session>>,
+    /// How long a lost connection is dialled again.
+    redial: Duration,
 }
 
 /// How much room a server has.
@@ -44,9 +46,10 @@ impl Client {
     ///
     /// - Errors: [`ConnectError`]; until the server's key is found to be trusted, nothing is sent to it.
     pub async fn connect(target: Target, options: ConnectOptions) -> Result<Self, ConnectError> {
+        let redial = options.redial;
         let dialling = Dialling::new(&target, options)?;
         let session = Mutex::new(Arc::new(dialling.dial().await?));
-        Ok(Self(Arc::new(Shared { dialling, session })))
+        Ok(Self(Arc::new(Shared { dialling, session, redial })))
     }
 
     /// The server.
@@ -177,6 +180,11 @@ impl Client {
         Ok(session.clone())
     }
 
+    /// When to dial again after a loss, if the last progress was made now.
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(Instant::now(), self.0.redial)
+    }
+
     /// Asks something that changes nothing when it is asked twice.
     async fn look(&self, op: Op) -> Result<Body, RequestError> {
         self.persist(|session| {
@@ -191,7 +199,7 @@ impl Client {
         &self,
         ask: impl Fn(Arc<Session>) -> F,
     ) -> Result<T, RequestError> {
-        let mut backoff = Backoff::new(Instant::now());
+        let mut backoff = self.backoff();
         loop {
             let reason = match self.session().await {
                 Ok(session) => match ask(session.clone()).await {

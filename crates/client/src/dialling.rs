@@ -54,8 +54,17 @@ impl Dialling {
     /// Prepares; nothing is dialled yet.
     pub(crate) fn new(target: &Target, options: ConnectOptions) -> Result<Self, ConnectError> {
         let server = target.name()?;
-        let ConnectOptions { keys, trusted, on_unknown, on_passphrase, invitation, transport, lanes, agent } =
-            options;
+        let ConnectOptions {
+            keys,
+            trusted,
+            on_unknown,
+            on_passphrase,
+            invitation,
+            transport,
+            lanes,
+            redial: _,
+            agent,
+        } = options;
         let (invited, secret) = invitation.map(|link| (link.fingerprint, link.secret)).unzip();
         Ok(Self {
             host: target.host.clone(),

@@ -4,8 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sft_auth::{ClientKeys, Fingerprint, InviteLink, ServerName};
+use sft_base::limits;
 use sft_wire::message::{Durability, PublishMode};
 
 /// How to connect, and as whom.
@@ -24,6 +26,8 @@ pub struct ConnectOptions {
     pub transport: TransportChoice,
     /// TCP connections that carry data, 0 for none where there is QUIC; by default as many as the path needs.
     pub lanes: Option<usize>,
+    /// How long after the last progress a lost connection is given up; until then it is dialled again.
+    pub redial: Duration,
     /// Program and version, for the server's log.
     pub agent: String,
 }
@@ -114,6 +118,7 @@ impl ConnectOptions {
             invitation: None,
             transport: TransportChoice::default(),
             lanes: None,
+            redial: Duration::from_millis(limits::REDIAL_MS),
             agent: concat!("sft/", env!("CARGO_PKG_VERSION")).into(),
         }
     }
@@ -121,13 +126,14 @@ impl ConnectOptions {
 
 impl fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { keys, trusted, invitation, transport, lanes, agent, .. } = self;
+        let Self { keys, trusted, invitation, transport, lanes, redial, agent, .. } = self;
         f.debug_struct("ConnectOptions")
             .field("keys", keys)
             .field("trusted", trusted)
             .field("invitation", &invitation.is_some())
             .field("transport", transport)
             .field("lanes", lanes)
+            .field("redial", redial)
             .field("agent", agent)
             .finish_non_exhaustive()
     }

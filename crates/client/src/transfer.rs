@@ -54,7 +54,7 @@ impl Client {
             push.place = Place::Exact;
             memory.remember().await;
         }
-        let mut attempts = Attempts::new(events);
+        let mut attempts = Attempts::new(self.backoff(), events);
         loop {
             let session = attempts.session(self).await?;
             // A directory that is offered may be made, and be found by the next attempt: first the server decides.
@@ -94,7 +94,7 @@ impl Client {
         if destination.place == Place::Exact {
             memory.remember().await;
         }
-        let mut attempts = Attempts::new(events);
+        let mut attempts = Attempts::new(self.backoff(), events);
         loop {
             let session = attempts.session(self).await?;
             let outcome =
@@ -156,8 +156,8 @@ struct Attempts {
 type Outcome = Result<Summary, sft_engine::TransferError>;
 
 impl Attempts {
-    fn new(events: EventSink) -> Self {
-        Self { events, backoff: Backoff::new(Instant::now()), mark: 0, moved: 0, lost: None }
+    fn new(backoff: Backoff, events: EventSink) -> Self {
+        Self { events, backoff, mark: 0, moved: 0, lost: None }
     }
 
     /// A session to try in: at once the first time, after some waiting when one was lost.
@@ -167,9 +167,9 @@ impl Attempts {
         };
         loop {
             let silent = self.backoff.silent(Instant::now());
-            self.events.tell(Event::Reconnecting { silent, reason: reason.clone() });
             let wait = self.backoff.next(Instant::now());
             let wait = wait.ok_or_else(|| TransferError::Lost { reason: reason.clone(), silent })?;
+            self.events.tell(Event::Reconnecting { silent, reason: reason.clone() });
             tokio::time::sleep(wait).await;
             match client.session().await {
                 Ok(session) => {
@@ -191,7 +191,7 @@ impl Attempts {
         let Some(reason) = passing(&error) else { return Err(final_error(error)) };
         let counters = self.events.counters();
         if progress(counters) > self.mark {
-            self.backoff = Backoff::new(Instant::now());
+            self.backoff = self.backoff.anew(Instant::now());
         }
         self.moved += counters.bytes_moved.load(Ordering::Relaxed);
         begin_anew(counters);
@@ -434,7 +434,7 @@ mod tests {
     fn a_lost_attempt_counts_anew_but_for_the_lanes() {
         let (events, _heard) = EventSink::new();
         let mut attempts =
-            Attempts::new(events.clone());
+            Attempts::new(Backoff::new(Instant::now(), std::time::Duration::MAX), events.clone());
         let counters = events.counters();
         counters.bytes_moved.store(7, Ordering::Relaxed);
         counters.bytes_tcp.store(7, Ordering::Relaxed);
@@ -451,7 +451,7 @@ mod tests {
     fn all_attempts_are_counted_as_one() {
         let (events, _heard) = EventSink::new();
         let mut attempts =
-            Attempts::new(events.clone());
+            Attempts::new(Backoff::new(Instant::now(), std::time::Duration::MAX), events.clone());
         let counters = events.counters();
         let add = |counter: &AtomicU64, amount| counter.fetch_add(amount, Ordering::Relaxed);
         // The first found 3 in place and published 5, of 50 bytes.
