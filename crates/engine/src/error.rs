@@ -1,5 +1,6 @@
 //! The one mapping from what a store, a grant or a path says to what travels.
 
+use sft_base::EntryPath;
 use sft_store::{Attribute, StoreError};
 use sft_wire::message::Unapplied;
 use sft_wire::{Code, WireError};
@@ -42,9 +43,42 @@ pub(crate) fn source_error(error: &StoreError) -> WireError {
     let code = match error {
         StoreError::NotFound { .. } => Code::VANISHED,
         StoreError::Io { .. } => Code::READ,
-        _ => return wire_error(error),
+        _ => return reading_error(error),
     };
     code.because(sentence(error))
+}
+
+/// The same for what is only looked into. Whoever reads of a denial has to know at which end it was.
+pub(crate) fn reading_error(error: &StoreError) -> WireError {
+    match error {
+        StoreError::PermissionDenied { .. } => {
+            Code::PERMISSION.because(format!("{} to read it", sentence(error)))
+        }
+        _ => wire_error(error),
+    }
+}
+
+/// The same for a name that is given. There has to be a directory to hold it; the store says only what is not there.
+pub(crate) fn naming_error(error: &StoreError, name: &EntryPath) -> WireError {
+    match error {
+        StoreError::NotFound { .. } => {
+            Code::NOT_FOUND.because(format!("{name}: the directory that it is to stand in is not there"))
+        }
+        StoreError::PermissionDenied { .. } => {
+            Code::PERMISSION.because(format!("{name}: the system denies permission to put it there"))
+        }
+        _ => wire_error(error),
+    }
+}
+
+/// The same for content that is staged, in a folder that its user never named.
+pub(crate) fn staging_error(error: &StoreError) -> WireError {
+    match error {
+        StoreError::PermissionDenied { .. } => Code::PERMISSION.because(
+            "the system denies permission to keep unfinished files at the destination, in the folder .sft",
+        ),
+        _ => wire_error(error),
+    }
 }
 
 /// Every layer's sentence, from this one down to the system's.

@@ -11,7 +11,7 @@ use sft_store::{
 };
 use sft_wire::{Code, WireError};
 
-use crate::error::{source_error, wire_error};
+use crate::error::{naming_error, reading_error, source_error, wire_error};
 
 /// A store, and what one identity may do in it.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ impl View {
     /// A directory, to be read in batches.
     pub fn list(&self, path: &EntryPath) -> Outcome<Box<dyn Listing>> {
         self.check(Right::List, path)?;
-        self.store.list(path).map_err(|e| wire_error(&e))
+        self.store.list(path).map_err(|e| reading_error(&e))
     }
 
     /// A file's content.
@@ -187,15 +187,5 @@ impl View {
 impl std::fmt::Debug for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("View").field("grant", &self.grant).finish_non_exhaustive()
-    }
-}
-
-/// A name cannot be given where there is no directory to hold it. The store says only what is not there.
-fn naming_error(error: &StoreError, name: &EntryPath) -> WireError {
-    match error {
-        StoreError::NotFound { .. } => {
-            Code::NOT_FOUND.because(format!("{name}: the directory that it is to stand in is not there"))
-        }
-        error => wire_error(error),
     }
 }

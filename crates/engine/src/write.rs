@@ -12,7 +12,7 @@ use sft_wire::{Code, Decision, WireError};
 
 use crate::View;
 use crate::commit::{Commit, What};
-use crate::error::{unapplied_on_wire, wire_error};
+use crate::error::{staging_error, unapplied_on_wire, wire_error};
 use crate::place::Destination;
 
 /// The stages of a transfer's large files by entry number. Whoever finishes or discards one takes it out.
@@ -130,7 +130,7 @@ impl Writer {
         }
         let key = self.stage_key(target, entry);
         let occupied = entry.occupied.unwrap_or(entry.size);
-        let stage = self.view.stage(&key, entry.size, occupied).map_err(|e| wire_error(&e))?;
+        let stage = self.view.stage(&key, entry.size, occupied).map_err(|e| staging_error(&e))?;
         let held = stage.held();
         self.lock_stages().insert(number, Arc::new(RwLock::new(Some(stage))));
         Ok(Decision::Want(held))
@@ -313,7 +313,7 @@ impl Writer {
             Code::INTEGRITY
                 .because(format!("{}: it arrived with another content than it was sent with", entry.path))
         })?;
-        let staged = self.view.stage_small(content).map_err(|e| wire_error(&e))?;
+        let staged = self.view.stage_small(content).map_err(|e| staging_error(&e))?;
         self.publication(file.entry, entry, staged, verified)
     }
 
