@@ -24,8 +24,9 @@ fn until(running: &mut Running, is_so: impl Fn(&Running) -> bool) {
 /// The last of the events of that name so far.
 fn last(running: &Running, event: &str) -> Option<Value> {
     let said = running.stdout_so_far();
-    let objects = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    objects.filter(|object| object["event"] == event).next_back()
+    // The last line may not be whole yet.
+    let mut objects = said.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    objects.find(|object| object["event"] == event)
 }
 
 fn number(object: &Value, name: &str) -> u64 {
