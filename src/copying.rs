@@ -26,6 +26,15 @@ pub(crate) struct Copying {
     failures_told: u64,
 }
 
+/// How a copy ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Copied {
+    /// With which code.
+    pub exit: Exit,
+    /// Whether anything of it is in place.
+    pub landed: bool,
+}
+
 impl Copying {
     /// Begins to watch what the sink is told.
     pub(crate) fn new(voice: Voice) -> (Self, EventSink) {
@@ -39,7 +48,7 @@ impl Copying {
     pub(crate) async fn run(
         mut self,
         transfer: impl Future<Output = Result<Summary, TransferError>>,
-    ) -> anyhow::Result<Exit> {
+    ) -> anyhow::Result<Copied> {
         let mut transfer = std::pin::pin!(transfer);
         let mut tick = interval(if self.voice.json() { OBJECT_EVERY } else { DRAW_EVERY });
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -55,7 +64,8 @@ impl Copying {
         while let Ok(event) = self.events.try_recv() {
             self.tell(event)?;
         }
-        self.finish(&summary)
+        let exit = self.finish(&summary)?;
+        Ok(Copied { exit, landed: summary.committed + summary.unchanged > 0 })
     }
 
     fn show(&mut self) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use sft_auth::Folders;
 use sft_client::{Digest, Ending, LandingMemory, RemotePath, Target};
 
+use crate::copying::Copied;
 use crate::exit::Exit;
 
 /// The note of one copy.
@@ -52,9 +53,9 @@ impl UnderWay {
         Arc::new(Self::of(&folders.state, copy))
     }
 
-    /// Forgets the copy if nothing of it is left to do.
-    pub(crate) fn ended(&self, exit: Exit) {
-        if exit == Exit::Done {
+    /// Forgets the copy if nothing of it is left to do, or nothing of it is there.
+    pub(crate) fn ended(&self, copied: Copied) {
+        if copied.exit == Exit::Done || !copied.landed {
             // What stays behind is forgotten when it is old.
             let _ = fs::remove_file(&self.note);
         }
@@ -206,16 +207,17 @@ mod tests {
         let state = dir.path().join("new/state");
         let (one, other) = (push(&state, &["/a"], "h:b"), push(&state, &["/a"], "h:c"));
         assert!(!one.recall());
-        one.ended(Exit::Done);
-        one.remember();
-        one.remember();
-        assert!(one.recall() && !other.recall());
-        for exit in [Exit::SomeFailed, Exit::Interrupted, Exit::Connect] {
-            one.ended(exit);
-            assert!(one.recall());
+        let copied = |exit, landed| Copied { exit, landed };
+        one.ended(copied(Exit::Done, true));
+        for (exit, landed, is_kept) in
+            [(Exit::Done, true, false), (Exit::SomeFailed, true, true), (Exit::SomeFailed, false, false)]
+        {
+            one.remember();
+            one.remember();
+            assert!(one.recall() && !other.recall());
+            one.ended(copied(exit, landed));
+            assert_eq!(one.recall(), is_kept, "{exit:?} {landed}");
         }
-        one.ended(Exit::Done);
-        assert!(!one.recall());
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&state), mode(&state.join("under-way"))), (0o700, 0o700));
     }
@@ -241,7 +243,7 @@ mod tests {
         fs::write(dir.path().join("under-way"), "a file where a folder should be").unwrap();
         copy.remember();
         assert!(!copy.recall());
-        copy.ended(Exit::Done);
+        copy.ended(Copied { exit: Exit::Done, landed: true });
         fs::remove_file(dir.path().join("under-way")).unwrap();
         fs::create_dir_all(&copy.note).unwrap();
         copy.remember();

@@ -158,6 +158,19 @@ fn a_file_lands_inside_a_directory_that_was_made_since() {
 }
 
 #[test]
+fn a_copy_of_which_nothing_landed_is_not_remembered() {
+    for mut copy in [Copy::up(), Copy::down()] {
+        // There is no directory to hold the name, or something is in the way of the tree.
+        match copy.line[1] == *copy.source {
+            true => *copy.line.last_mut().unwrap() = "far:gone/new".into(),
+            false => fs::write(&copy.target, "in the way").unwrap(),
+        }
+        copy.start(&[]).wait(PATIENCE).ended(1);
+        assert!(copy.notes().is_empty());
+    }
+}
+
+#[test]
 fn a_memory_that_cannot_be_kept_stops_no_copy() {
     let copy = Copy::up();
     fs::create_dir_all(copy.world.client.state()).unwrap();

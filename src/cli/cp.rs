@@ -123,9 +123,9 @@ async fn push(app: &App, cp: &Cp, sources: &[PathBuf], host: &RemoteLocation) ->
     let (copying, sink) = Copying::new(app.voice);
     let memory: Arc<dyn LandingMemory> = under_way.clone();
     let options = PushOptions { publish, durability, checksum, memory: Some(memory) };
-    let exit = copying.run(client.push(sources, &host.path, options, sink)).await?;
-    under_way.ended(exit);
-    Ok(exit)
+    let copied = copying.run(client.push(sources, &host.path, options, sink)).await?;
+    under_way.ended(copied);
+    Ok(copied.exit)
 }
 
 async fn pull(app: &App, cp: &Cp, groups: &[Group], destination: &Path) -> anyhow::Result<Exit> {
@@ -141,9 +141,9 @@ async fn pull(app: &App, cp: &Cp, groups: &[Group], destination: &Path) -> anyho
         let (copying, sink) = Copying::new(app.voice);
         let memory: Arc<dyn LandingMemory> = under_way.clone();
         let options = PullOptions { publish, durability, checksum, keep_setid, memory: Some(memory) };
-        let ended = copying.run(client.pull(&group.paths, destination, options, sink)).await?;
-        under_way.ended(ended);
-        exit = exit.worse(ended);
+        let copied = copying.run(client.pull(&group.paths, destination, options, sink)).await?;
+        under_way.ended(copied);
+        exit = exit.worse(copied.exit);
     }
     Ok(exit)
 }
