@@ -6,6 +6,7 @@
 
 mod bind;
 mod certificate;
+mod congestion;
 mod connection;
 mod control;
 mod data;

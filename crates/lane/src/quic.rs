@@ -12,6 +12,7 @@ use quinn::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::Pin;
+use crate::congestion::FollowPath;
 use crate::pin::PinVerifier;
 use crate::sending;
 use crate::tls::{ServerTls, quic_client_config};
@@ -117,6 +118,7 @@ fn transport() -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .send_window(SEND_WINDOW_MIN)
         .send_fairness(false)
+        .congestion_controller_factory(Arc::new(FollowPath))
         .ack_frequency_config(Some(acks))
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_MAX.as_millis() as u32).into()))

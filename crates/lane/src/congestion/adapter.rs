@@ -1,0 +1,98 @@
+//! The controller behind quinn's traits: quinn's moments become time since the beginning, and nothing else happens here.
+
+use std::any::Any;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
+use quinn_proto::RttEstimator;
+
+use super::steering::Steering;
+
+/// Makes a controller for each path of each connection.
+#[derive(Debug)]
+pub(crate) struct FollowPath;
+
+#[derive(Clone, Debug)]
+struct Following {
+    begun: Instant,
+    steering: Steering,
+}
+
+impl ControllerFactory for FollowPath {
+    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        // Connections that begin together must not probe together.
+        let seed = RandomState::new().build_hasher().finish();
+        Box::new(Following { begun: now, steering: Steering::new(current_mtu, seed) })
+    }
+}
+
+impl Following {
+    fn time(&self, moment: Instant) -> Duration {
+        moment.saturating_duration_since(self.begun)
+    }
+}
+
+impl Controller for Following {
+    fn on_sent(&mut self, now: Instant, bytes: u64, _last_packet_number: u64) {
+        self.steering.on_sent(self.time(now), bytes);
+    }
+
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, _app_limited: bool, _rtt: &RttEstimator) {
+        self.steering.on_acked(self.time(now), self.time(sent), bytes);
+    }
+
+    fn on_end_acks(
+        &mut self,
+        now: Instant,
+        in_flight: u64,
+        app_limited: bool,
+        _largest_packet_num_acked: Option<u64>,
+    ) {
+        self.steering.on_acks_end(self.time(now), in_flight, app_limited);
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        is_persistent_congestion: bool,
+        lost_bytes: u64,
+    ) {
+        let (now, sent) = (self.time(now), self.time(sent));
+        match lost_bytes {
+            // quinn's way to say that a packet was marked.
+            0 => self.steering.on_marked(now, sent),
+            _ if is_persistent_congestion => self.steering.on_outage(now, lost_bytes),
+            _ => self.steering.on_lost(now, sent, lost_bytes),
+        }
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.steering.on_mtu(new_mtu);
+    }
+
+    fn window(&self) -> u64 {
+        self.steering.window()
+    }
+
+    fn metrics(&self) -> ControllerMetrics {
+        let mut metrics = ControllerMetrics::default();
+        metrics.congestion_window = self.steering.window();
+        metrics.pacing_rate = self.steering.bandwidth().map(|rate| (rate * 8.0) as u64);
+        metrics
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.steering.window()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
