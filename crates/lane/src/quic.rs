@@ -69,7 +69,10 @@ pub(crate) fn raise_windows(connection: &quinn::Connection) {
 /// Gives the sender memory for what is on the way, and no more: the congestion window says how much that is. Many who
 /// send at once share what there is ([`crate::Sending`]).
 pub(crate) fn fit_send_window(connection: &quinn::Connection) -> SendMemory {
-    let on_the_way = connection.stats().path.cwnd.saturating_mul(2);
+    let window = connection.stats().path.cwnd;
+    // What a lost packet holds back stays a round trip longer than it is on the way.
+    let on_the_way =
+        window.saturating_mul(2).saturating_add(window.saturating_mul(2).min(SEND_HELD_BACK_MAX));
     let senders = sending::count();
     let most =
         if senders < MANY_SENDERS { SEND_WINDOW_MAX } else { (SEND_MEMORY / senders).max(SEND_SHARE_MIN) };
@@ -138,6 +141,7 @@ const RECEIVE_WINDOW_SHORT: u32 = 16 << 20;
 const RECEIVE_WINDOW_LONG: u32 = 64 << 20;
 const SEND_WINDOW_MIN: u64 = 4 << 20;
 const SEND_WINDOW_MAX: u64 = 64 << 20;
+const SEND_HELD_BACK_MAX: u64 = 16 << 20;
 /// Few share nothing: each has what its path needs.
 const MANY_SENDERS: u64 = 4;
 /// What all connections of a process may keep unacknowledged, once they are many; and what each may keep at least.
