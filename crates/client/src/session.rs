@@ -40,7 +40,10 @@ pub(crate) struct Answers {
 ///
 /// A queue of answers has no bound of its own: only a listing has more than one answer, and if a full queue held the
 /// session up, who lists and asks about each entry would wait for ever.
-type Waiting = Arc<Mutex<HashMap<u64, mpsc::UnboundedSender<(Body, bool)>>>>;
+///
+/// None at all once the session has ended: who asks then would wait for an answer that nobody brings.
+type Waiting = Arc<Mutex<Option<HashMap<u64, Answering>>>>;
+type Answering = mpsc::UnboundedSender<(Body, bool)>;
 
 impl Session {
     /// Begins with what opening it brought.
@@ -50,7 +53,7 @@ impl Session {
         welcome: Welcome,
         lanes: Lanes,
     ) -> Self {
-        let waiting = Waiting::default();
+        let waiting = Waiting::new(Mutex::new(Some(HashMap::new())));
         tokio::spawn(hand_out(events, waiting.clone()));
         let slots = Arc::new(Semaphore::new(limits::REQUESTS_OPEN_MAX));
         Self { link, welcome, waiting, number_next: AtomicU64::new(1), slots, lanes }
@@ -75,8 +78,7 @@ impl Session {
     pub(crate) async fn number(&self) -> Answers {
         let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         let number = self.number_next.fetch_add(1, Ordering::Relaxed);
-        let (sender, bodies) = mpsc::unbounded_channel();
-        lock(&self.waiting).insert(number, sender);
+        let bodies = wait_for(number, &self.waiting);
         Answers { number, bodies, complete: false, waiting: self.waiting.clone(), _slot: slot }
     }
 
@@ -126,7 +128,9 @@ impl Answers {
 
 impl Drop for Answers {
     fn drop(&mut self) {
-        lock(&self.waiting).remove(&self.number);
+        if let Some(waiting) = &mut *lock(&self.waiting) {
+            waiting.remove(&self.number);
+        }
     }
 }
 
@@ -135,6 +139,7 @@ async fn hand_out(mut events: mpsc::Receiver<SessionEvent>, waiting: Waiting) {
     while let Some(event) = events.recv().await {
         if let SessionEvent::Reply(Reply { id, more, body }) = event {
             let mut waiting = lock(&waiting);
+            let Some(waiting) = &mut *waiting else { break };
             if let Some(sender) = waiting.get(&id) {
                 let _ = sender.send((body, more));
             }
@@ -143,10 +148,35 @@ async fn hand_out(mut events: mpsc::Receiver<SessionEvent>, waiting: Waiting) {
             }
         }
     }
-    // Whoever still waits learns of the end by this.
-    lock(&waiting).clear();
+    // Whoever waits learns of the end by this, and so does who asks from now on.
+    *lock(&waiting) = None;
 }
 
-fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<(Body, bool)>>> {
+/// Where the answers to a request come; in a session that has ended, nowhere.
+fn wait_for(number: u64, waiting: &Waiting) -> mpsc::UnboundedReceiver<(Body, bool)> {
+    let (sender, bodies) = mpsc::unbounded_channel();
+    if let Some(waiting) = &mut *lock(waiting) {
+        waiting.insert(number, sender);
+    }
+    bodies
+}
+
+fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, Option<HashMap<u64, Answering>>> {
     waiting.lock().expect("no holder of this lock panics")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_in_a_session_that_has_ended() {
+        let waiting = Waiting::new(Mutex::new(Some(HashMap::new())));
+        let (events, heard) = mpsc::channel(1);
+        let mut before = wait_for(1, &waiting);
+        drop(events);
+        hand_out(heard, waiting.clone()).await;
+        let mut after = wait_for(2, &waiting);
+        assert!(before.recv().await.is_none() && after.recv().await.is_none());
+    }
 }
