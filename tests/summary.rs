@@ -67,16 +67,15 @@ fn what_was_done_before_a_loss_counts() {
             true => (world.local("dir"), args!["cp", world.local("dir"), "far:new"]),
             false => (world.served("down"), args!["cp", "far:down", world.local("new")]),
         };
-        Tree::new(&source).many("a", 300, 2000).dir("b");
-        Dice::new(7).file(&source.join("b/large"), 24 * MIB);
+        let mut tree = Tree::new(&source);
+        tree.many("a", 300, 2000).dir("b");
+        (0..40).for_each(|number| _ = tree.file(format!("b/{number}"), 5 * MIB / 4));
         let (entries, size) = walk(&source);
         let mut line = line;
         line.extend(args!["--json", "--transport", "tcp"]);
         relay.rate(MIB);
         let mut running = world.start(line);
-        until(&mut running, |running| {
-            last(running, "progress").is_some_and(|p| number(&p, "settled") >= 250)
-        });
+        until(&mut running, |running| last(running, "progress").is_some_and(|p| number(&p, "settled") >= 10));
         let settled = number(&last(&running, "progress").unwrap(), "settled");
         for round in 1..=3 {
             let before = relay.passed().1;

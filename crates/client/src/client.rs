@@ -28,8 +28,16 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     dialling: Dialling,
     session: Mutex<Arc<Session>>,
+    in_vain: std::sync::Mutex<InVain>,
     /// How long a lost connection is dialled again.
     redial: Duration,
+}
+
+/// How often nobody answered, and why the last time.
+#[derive(Clone, Debug, Default)]
+struct InVain {
+    times: u64,
+    reason: String,
 }
 
 /// How much room a server has.
@@ -49,7 +57,7 @@ impl Client {
         let redial = options.redial;
         let dialling = Dialling::new(&target, options)?;
         let session = Mutex::new(Arc::new(dialling.dial().await?));
-        Ok(Self(Arc::new(Shared { dialling, session, redial })))
+        Ok(Self(Arc::new(Shared { dialling, session, in_vain: Default::default(), redial })))
     }
 
     /// The server.
@@ -180,6 +188,34 @@ impl Client {
         Ok(session.clone())
     }
 
+    /// The same for one of many who ask at a time: one dials, and if that is in vain, it was so for those who waited too.
+    async fn shared_session(&self) -> Result<Arc<Session>, NoSession> {
+        let before = self.in_vain().times;
+        let mut session = self.0.session.lock().await;
+        if !session.link().has_ended() {
+            return Ok(session.clone());
+        }
+        let now = self.in_vain().clone();
+        if now.times > before {
+            return Err(NoSession::Yet(now.reason));
+        }
+        match self.0.dialling.dial().await {
+            Ok(dialled) => *session = Arc::new(dialled),
+            Err(error) if error.may_pass() => {
+                let reason = error.to_string();
+                let times = before + 1;
+                *self.in_vain() = InVain { times, reason: reason.clone() };
+                return Err(NoSession::Yet(reason));
+            }
+            Err(error) => return Err(NoSession::Ever(error)),
+        }
+        Ok(session.clone())
+    }
+
+    fn in_vain(&self) -> std::sync::MutexGuard<'_, InVain> {
+        self.0.in_vain.lock().expect("no holder of this lock panics")
+    }
+
     /// When to dial again after a loss, if the last progress was made now.
     pub(crate) fn backoff(&self) -> Backoff {
         Backoff::new(Instant::now(), self.0.redial)
@@ -201,13 +237,13 @@ impl Client {
     ) -> Result<T, RequestError> {
         let mut backoff = self.backoff();
         loop {
-            let reason = match self.session().await {
+            let reason = match self.shared_session().await {
                 Ok(session) => match ask(session.clone()).await {
                     Some(answer) => return answer.check(),
                     None => session.end().await.to_string(),
                 },
-                Err(error) if error.may_pass() => error.to_string(),
-                Err(error) => return Err(error.into()),
+                Err(NoSession::Yet(reason)) => reason,
+                Err(NoSession::Ever(error)) => return Err(error.into()),
             };
             let wait = backoff.next(Instant::now()).ok_or(RequestError::Lost(reason))?;
             tokio::time::sleep(wait).await;
@@ -222,6 +258,14 @@ impl Client {
             None => Err(RequestError::Unknown { reason: session.end().await.to_string() }),
         }
     }
+}
+
+/// Why there is no session to ask in.
+enum NoSession {
+    /// Another attempt may bring one.
+    Yet(String),
+    /// No attempt will.
+    Ever(ConnectError),
 }
 
 /// An answer that may say that the request failed.
