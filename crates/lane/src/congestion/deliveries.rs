@@ -84,15 +84,18 @@ impl Deliveries {
     pub(super) fn sample(&mut self, now: Duration, kept: Duration) -> Option<Sample> {
         let sending = self.newest.take()?;
         self.forget_before(sending.at.saturating_sub(kept));
-        let send_time = sending.at.saturating_sub(sending.first_sent_at);
-        let ack_time = self.delivered_at.saturating_sub(sending.delivered_at);
         self.first_sent_at = sending.at;
-        let interval = send_time.max(ack_time);
         let rtt = now.saturating_sub(sending.at);
+        // Over less than this, two busy processes take turns, and the rate of one turn is not the path's.
+        let since =
+            self.sending(now.saturating_sub(TURN)).filter(|since| since.at < sending.at).unwrap_or(sending);
+        let send_time = sending.at.saturating_sub(since.first_sent_at);
+        let ack_time = self.delivered_at.saturating_sub(since.delivered_at);
+        let interval = send_time.max(ack_time);
         if interval.is_zero() || rtt.is_zero() {
             return None;
         }
-        let rate = (self.delivered - sending.delivered) as f64 / interval.as_secs_f64();
+        let rate = (self.delivered - since.delivered) as f64 / interval.as_secs_f64();
         Some(Sample { sending, rate, interval, rtt })
     }
 
@@ -121,6 +124,7 @@ impl Deliveries {
     }
 }
 
+const TURN: Duration = Duration::from_millis(4);
 /// More moments than the packets on the way were sent at: who only acknowledges sends without end and is not answered.
 const SENDINGS_MAX: usize = 16_384;
 /// Room that a connection keeps when it has become slow or idle.

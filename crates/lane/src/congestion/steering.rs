@@ -502,7 +502,7 @@ const MIN_PACKETS: u64 = 4;
 const BATCH: u64 = 10;
 const ALLOWANCE_PACKETS: u64 = 3;
 const LATE_LEAST: Duration = Duration::from_micros(500);
-const LATE_MOST: Duration = Duration::from_millis(3);
+const LATE_MOST: Duration = Duration::from_millis(5);
 const KEPT_LEAST: Duration = Duration::from_millis(100);
 
 const START_GAIN: f64 = 2.0;
@@ -522,7 +522,7 @@ const UP_ROUNDS: u32 = 2;
 /// The first step of the bound; each further one is twice the one before.
 const RAISE_PACKETS: u64 = 16;
 
-const DOWN_GAIN: f64 = 0.85;
+const DOWN_GAIN: f64 = 0.9;
 /// After so many rounds all that was sent before is acknowledged or lost.
 const CALM_ROUNDS: u32 = 2;
 /// What two busy ends can add to a round trip.

@@ -83,14 +83,14 @@ fn narrow() -> Vec<Scenario> {
     let marked = |seed| Link { mark_above: Some(60e3), ..path(100.0, 40, 2.0, seed) };
     vec![
         Scenario::on("100 Mbit/s, 20 ms, queue of 20", |seed| shallow(100.0, 20, 20, seed))
-            .must(0.85, 0.02, 1.2),
+            .must(0.9, 0.02, 1.2),
         Scenario::on("20 of 200 Mbit/s, 50 ms", |seed| policed(20.0, 50, 250e3, seed))
             .between(3000, 30_000)
             .must(0.9, 0.06, 1.1),
         Scenario::on("50 of 500 Mbit/s, 20 ms", |seed| policed(50.0, 20, 100e3, seed))
             .between(3000, 30_000)
             .must(0.9, 0.05, 1.1),
-        Scenario::on("100 Mbit/s, 40 ms, marked", marked).must(0.77, 0.001, 1.1),
+        Scenario::on("100 Mbit/s, 40 ms, marked", marked).must(0.83, 0.001, 1.1),
     ]
 }
 
