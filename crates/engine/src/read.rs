@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use sft_base::{ChainingValue, Digest, EntryPath, FileHashing, NodeHashing, limits, node_cv};
+use sft_base::{Buffer, ChainingValue, Digest, EntryPath, FileHashing, NodeHashing, limits, node_cv};
 use sft_store::{Source, Stat};
 use sft_wire::message::{PackHeader, PackedFile, PieceHeader};
 use sft_wire::{Code, WireError};
@@ -27,21 +27,18 @@ impl Offered {
     }
 
     /// The whole of a small file, appended to `out`, and its digest.
-    fn append_whole(&self, out: &mut Vec<u8>) -> Result<Digest, WireError> {
+    fn append_whole(&self, out: &mut Buffer) -> Result<Digest, WireError> {
         let source = self.view.open(&self.path)?;
-        let start = out.len();
         let size = self.stat.meta.size as usize;
-        out.resize(start + size, 0);
-        let read = source.read_at(0, &mut out[start..]).map_err(|e| source_error(&e));
-        let checked =
-            read.and_then(|read| if read == size { self.unchanged(&*source) } else { Err(self.changed()) });
-        match checked {
-            Ok(()) => Ok(Digest::of(&out[start..])),
-            Err(error) => {
-                out.truncate(start);
-                Err(error)
-            }
+        let place = &mut out.unfilled()[..size];
+        let read = source.read_at(0, place).map_err(|e| source_error(&e))?;
+        if read != size {
+            return Err(self.changed());
         }
+        self.unchanged(&*source)?;
+        let digest = Digest::of(place);
+        out.fill(size);
+        Ok(digest)
     }
 
     /// Fills `buffer` from a large file.
@@ -53,12 +50,13 @@ impl Offered {
     /// The own chaining value over a range that the receiver holds.
     pub(crate) fn hash_range(&self, range: std::ops::Range<u64>) -> Result<ChainingValue, WireError> {
         let mut hashing = NodeHashing::new(range.start);
-        let mut buffer = vec![0; (limits::PIECE_BYTES as usize).min((range.end - range.start) as usize)];
+        let mut buffer = Buffer::take((limits::PIECE_BYTES as usize).min((range.end - range.start) as usize));
         let mut at = range.start;
         while at < range.end {
-            let len = buffer.len().min((range.end - at) as usize);
-            self.read_at(at, &mut buffer[..len])?;
-            hashing.update(&buffer[..len]);
+            let room = buffer.unfilled();
+            let len = room.len().min((range.end - at) as usize);
+            self.read_at(at, &mut room[..len])?;
+            hashing.update(&room[..len]);
             at += len as u64;
         }
         Ok(hashing.cv())
@@ -96,7 +94,7 @@ impl Offered {
 /// Reads small files into one pack: its header and its content. A file that cannot be read says so in the header.
 pub(crate) fn pack(transfer: u64, unit: u64, files: Vec<(u64, Offered)>) -> (PackHeader, Bytes) {
     let total: u64 = files.iter().map(|(_, file)| file.stat.meta.size).sum();
-    let mut content = Vec::with_capacity(total as usize);
+    let mut content = Buffer::take(total as usize);
     let mut packed = Vec::with_capacity(files.len());
     for (entry, file) in files {
         let start = content.len();
@@ -107,7 +105,7 @@ pub(crate) fn pack(transfer: u64, unit: u64, files: Vec<(u64, Offered)>) -> (Pac
             Err(error) => PackedFile { entry, size: 0, digest: None, error: Some(cut_short(error)) },
         });
     }
-    (PackHeader { transfer, unit, files: packed }, content.into())
+    (PackHeader { transfer, unit, files: packed }, Bytes::from_owner(content))
 }
 
 /// A header of many failures has to fit its frame: long sentences lose their ends.
@@ -125,23 +123,26 @@ pub(crate) fn piece(
     range: std::ops::Range<u64>,
     file: &Offered,
 ) -> Result<(PieceHeader, Bytes), WireError> {
-    let mut content = vec![0; (range.end - range.start) as usize];
-    file.read_at(range.start, &mut content)?;
+    let len = (range.end - range.start) as usize;
+    let mut content = Buffer::take(len);
+    file.read_at(range.start, content.unfilled())?;
+    content.fill(len);
     let cv = node_cv(range.start, &content);
-    Ok((PieceHeader { transfer, unit, entry, offset: range.start, cv }, content.into()))
+    Ok((PieceHeader { transfer, unit, entry, offset: range.start, cv }, Bytes::from_owner(content)))
 }
 
 /// The digest of a whole file, which must stay the same meanwhile.
 pub(crate) fn digest(source: &dyn Source, path: &EntryPath) -> Result<Digest, WireError> {
     let before = source.stat().map_err(|e| source_error(&e))?;
     let mut hashing = FileHashing::new();
-    let mut buffer = vec![0; limits::PIECE_BYTES as usize];
+    let mut buffer = Buffer::take(limits::PIECE_BYTES as usize);
     let mut at = 0;
     loop {
-        let read = source.read_at(at, &mut buffer).map_err(|e| source_error(&e))?;
-        hashing.update(&buffer[..read]);
+        let room = buffer.unfilled();
+        let read = source.read_at(at, room).map_err(|e| source_error(&e))?;
+        hashing.update(&room[..read]);
         at += read as u64;
-        if read < buffer.len() {
+        if read < room.len() {
             break;
         }
     }

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use sft_base::Buffer;
 use sft_base::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -24,11 +25,19 @@ pub struct Frame {
 pub(crate) struct FrameReader<R> {
     source: R,
     buffer: BytesMut,
+    /// The payload of a large frame that has begun to come, while the buffer is empty.
+    large: Option<Large>,
+}
+
+#[derive(Debug)]
+struct Large {
+    ty: u64,
+    payload: Buffer,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) fn new(source: R) -> Self {
-        Self { source, buffer: BytesMut::new() }
+        Self { source, buffer: BytesMut::new(), large: None }
     }
 
     /// The next frame, or nothing when the stream ended between two frames.
@@ -36,14 +45,22 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Dropping the future loses nothing: what was read stays for the next call.
     pub(crate) async fn read_frame(&mut self, payload_max: usize) -> Result<Option<Frame>, LaneError> {
         loop {
+            if self.large.is_some() {
+                return self.read_large().await.map(Some);
+            }
             let wanted = match FrameHeader::decode(&self.buffer) {
                 None => READ_BYTES,
                 Some((header, header_bytes)) => {
-                    let total = header_bytes + payload_bytes(header, payload_max)?;
+                    let payload_bytes = payload_bytes(header, payload_max)?;
+                    let total = header_bytes + payload_bytes;
                     if self.buffer.len() >= total {
                         self.buffer.advance(header_bytes);
-                        let payload = self.buffer.split_to(total - header_bytes).freeze();
+                        let payload = self.buffer.split_to(payload_bytes).freeze();
                         return Ok(Some(Frame { ty: header.ty, payload }));
+                    }
+                    if payload_bytes >= LARGE_BYTES_MIN {
+                        self.begin_large(header.ty, header_bytes, payload_bytes);
+                        continue;
                     }
                     total - self.buffer.len()
                 }
@@ -56,6 +73,26 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 };
             }
         }
+    }
+
+    /// Moves what came of a large payload to where the rest will be read.
+    fn begin_large(&mut self, ty: u64, header_bytes: usize, payload_bytes: usize) {
+        let mut payload = Buffer::take(payload_bytes);
+        payload.extend_from_slice(&self.buffer[header_bytes..]);
+        self.buffer.clear();
+        self.large = Some(Large { ty, payload });
+    }
+
+    async fn read_large(&mut self) -> Result<Frame, LaneError> {
+        let Large { payload, .. } = self.large.as_mut().expect("the caller has looked");
+        while !payload.unfilled().is_empty() {
+            match self.source.read(payload.unfilled()).await.map_err(LaneError::from_io)? {
+                0 => return Err(Misbehaviour::FrameCutShort.into()),
+                got => payload.fill(got),
+            }
+        }
+        let Large { ty, payload } = self.large.take().expect("it was there above");
+        Ok(Frame { ty, payload: Bytes::from_owner(payload) })
     }
 
     /// Whether the stream ends here; waits for its end or for more bytes.
@@ -154,6 +191,8 @@ fn payload_bytes(header: FrameHeader, max: usize) -> Result<usize, Misbehaviour>
 
 /// Asked of the stream while the length of the next frame is unknown. What comes too much is copied once.
 const READ_BYTES: usize = 16 << 10;
+/// Payloads from here on are read straight into a buffer of their own.
+const LARGE_BYTES_MIN: usize = 64 << 10;
 /// Parts below this travel with their neighbours; larger ones are worth a place of their own.
 const COPY_BYTES_MAX: usize = 16 << 10;
 
