@@ -424,9 +424,9 @@ async fn misbehaved(link: &Link, error: WireError) -> TransferError {
     LinkEnd::Misbehaved(error).into()
 }
 
-/// Data units that are verified and written at a time: one on each processor. More only wait for the lock of the file
-/// that they write to, and burn time while they do (8 % of a receiver's, measured with four on two).
+/// Data units that are verified and written at a time: two for each processor, because while one is written to disk directly
+/// another can be verified.
 static WRITES_MAX: LazyLock<usize> =
-    LazyLock::new(|| std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8)));
+    LazyLock::new(|| std::thread::available_parallelism().map_or(4, |count| (2 * count.get()).clamp(2, 8)));
 /// Entries that are published between two flushes.
 const COMMITS_MAX: usize = 4096;

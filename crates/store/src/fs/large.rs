@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use sft_base::{ByteRanges, Node};
 
 use super::beneath::FileId;
+use super::direct::Direct;
 use super::errors;
 use super::reading::{read_full, to_stat};
 use super::stage_dir::{NEW_FILE, Opened, PRIVATE_FILE, StageDir, open_or_create, write_full};
@@ -27,6 +28,8 @@ pub(super) struct Files {
     key: StageKey,
     size: u64,
     part: OwnedFd,
+    /// The same, for writing past the cache, where that is worth it.
+    direct: Option<Direct>,
     journal: OwnedFd,
     /// The verified nodes, and where the next record belongs.
     progress: Mutex<Progress>,
@@ -93,10 +96,11 @@ impl Files {
             })
             .map_err(busy)?;
         let mut files = Self {
-            dir,
             _stages: stages.clone(),
             key,
             size,
+            direct: Direct::open(dir.stage(), &part_name(&key), &part, size),
+            dir,
             part,
             journal,
             progress: Mutex::new(Progress { nodes: HeldNodes::new(size), end: 0 }),
@@ -199,12 +203,25 @@ impl Files {
         if let Some(written) = &self.written {
             lock(written).insert(range.clone());
         }
-        write_full(&self.part, offset, content).map_err(|errno| self.error("writing to a stage", errno))?;
+        let cached = self.write(offset, content).map_err(|errno| self.error("writing to a stage", errno))?;
         let _ = self.missing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |missing| {
             Some(missing.saturating_sub(content.len() as u64))
         });
-        self.send_early(range);
+        if !cached.is_empty() {
+            self.send_early(cached);
+        }
         Ok(())
+    }
+
+    /// Writes, and returns what of it went through the cache: the end behind the last whole block, or all.
+    fn write(&self, offset: u64, content: &[u8]) -> Result<Range<u64>, Errno> {
+        let written = match &self.direct {
+            Some(direct) => direct.write(offset, content)?,
+            None => 0,
+        };
+        let rest = offset + written as u64;
+        write_full(&self.part, rest, &content[written..])?;
+        Ok(rest..offset + content.len() as u64)
     }
 
     fn range_of(&self, offset: u64, content: &[u8]) -> Result<Range<u64>, StoreError> {

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod beneath;
+mod direct;
 mod errors;
 mod expire;
 mod flush;
