@@ -31,8 +31,11 @@ pub struct ConnectOptions {
     pub udp_was_blocked: bool,
     /// The time between the turns of the race.
     pub gap: Duration,
-    /// The time that one attempt has, handshake included.
-    pub attempt_max: Duration,
+    /// How long an attempt waits for the first sign of life: over QUIC for packets of the handshake, over TCP for a
+    /// connection. Enough for two packets that are lost on a path of two seconds.
+    pub answer_max: Duration,
+    /// How long the handshake may take from then on.
+    pub handshake_max: Duration,
 }
 
 impl Default for ConnectOptions {
@@ -41,7 +44,8 @@ impl Default for ConnectOptions {
             choice: Choice::Auto,
             udp_was_blocked: false,
             gap: Duration::from_millis(250),
-            attempt_max: Duration::from_secs(10),
+            answer_max: Duration::from_secs(5),
+            handshake_max: Duration::from_secs(10),
         }
     }
 }
@@ -100,8 +104,7 @@ impl Dialer {
     /// - Shape: the preferred address first; `server_name` is what the user typed, a name or an address.
     /// - With [`Pin::Any`], ask [`Connection::peer_key`] before anything is sent. The later connection shows the same
     ///   key as the first, or fails.
-    /// - Errors: every attempt with its cause, once the last has failed; QUIC is not waited for as long where every
-    ///   machine has refused TCP.
+    /// - Errors: every attempt with its cause, once the last has failed.
     pub async fn connect(
         &self,
         addresses: &[SocketAddr],
@@ -109,8 +112,7 @@ impl Dialer {
         pin: Pin,
         options: &ConnectOptions,
     ) -> Result<Raced, ConnectError> {
-        let target =
-            Target { dialer: self.clone(), name: server_name.to_owned(), pin, max: options.attempt_max };
+        let target = Target::new(self, server_name, pin, options);
         let mut field = Field::new(target);
         let mut race = Race::new(addresses, options.choice, options.udp_was_blocked, options.gap);
         let begun = Instant::now();
@@ -119,7 +121,6 @@ impl Dialer {
                 field.start(attempt);
             }
             let wake = race.wake_at().map(|at| begun + at);
-            let give_up = wake.is_none() && field.is_refused_over_tcp();
             tokio::select! {
                 Some((attempt, result)) = field.next() => match result {
                     Ok(first) => {
@@ -132,10 +133,6 @@ impl Dialer {
                     }
                 },
                 () = sleep_until(wake.unwrap_or(begun)), if wake.is_some() => {}
-                () = sleep_until(begun + REFUSED_WAIT), if give_up => {
-                    field.give_up(begun.elapsed());
-                    return Err(field.failed());
-                }
                 else => return Err(field.failed()),
             }
         }
@@ -150,8 +147,7 @@ impl Dialer {
         pin: Pin,
         options: &ConnectOptions,
     ) -> Result<Connection, ConnectError> {
-        let target =
-            Target { dialer: self.clone(), name: server_name.to_owned(), pin, max: options.attempt_max };
+        let target = Target::new(self, server_name, pin, options);
         let attempt = Attempt { address, transport: Transport::Tcp };
         target.dial(attempt).await.map_err(|cause| ConnectError { attempts: vec![failure(attempt, cause)] })
     }
@@ -195,29 +191,6 @@ impl Field {
 
     fn note(&mut self, attempt: Attempt, cause: AttemptError) {
         self.failures.push(failure(attempt, cause));
-    }
-
-    /// Whether only QUIC is left, and of TCP every machine said that nobody listens there. Then QUIC may still be served,
-    /// behind a firewall that refuses TCP aloud, but most likely no server runs.
-    fn is_refused_over_tcp(&self) -> bool {
-        let is_tcp = |attempt: &&Attempt| attempt.transport == Transport::Tcp;
-        let tried = self.started.iter().map(|(attempt, _)| attempt).filter(is_tcp).count();
-        let closed = self.failures.iter().filter(|failure| failure.is_closed_tcp()).count();
-        tried > 0 && closed == tried && self.failures.len() < self.started.len()
-    }
-
-    /// Counts attempts that still run as failed.
-    fn give_up(&mut self, waited: Duration) {
-        let waited = Duration::from_millis(waited.as_millis() as u64);
-        for (attempt, task) in std::mem::take(&mut self.started) {
-            task.abort();
-            let over = |failure: &FailedAttempt| {
-                (failure.address, failure.transport) == (attempt.address, attempt.transport)
-            };
-            if !self.failures.iter().any(over) {
-                self.note(attempt, AttemptError::TimedOut(waited));
-            }
-        }
     }
 
     fn failed(self) -> ConnectError {
@@ -266,30 +239,52 @@ struct Target {
     dialer: Dialer,
     name: String,
     pin: Pin,
-    max: Duration,
+    answer_max: Duration,
+    handshake_max: Duration,
 }
 
 impl Target {
+    fn new(dialer: &Dialer, name: &str, pin: Pin, options: &ConnectOptions) -> Self {
+        let ConnectOptions { answer_max, handshake_max, .. } = *options;
+        Self { dialer: dialer.clone(), name: name.to_owned(), pin, answer_max, handshake_max }
+    }
+
     async fn dial(&self, attempt: Attempt) -> Result<Connection, AttemptError> {
-        let dialled = async {
-            match attempt.transport {
-                Transport::Quic => self.dial_quic(attempt.address).await,
-                Transport::Tcp => self.dial_tcp(attempt.address).await,
-            }
-        };
-        timeout(self.max, dialled).await.unwrap_or(Err(AttemptError::TimedOut(self.max)))
+        match attempt.transport {
+            Transport::Quic => self.dial_quic(attempt.address).await,
+            Transport::Tcp => self.dial_tcp(attempt.address).await,
+        }
+    }
+
+    /// Waits for the first sign of life. Who answers late is slow; who does not answer is not there.
+    async fn answer<T>(&self, sign: impl Future<Output = T>) -> Result<T, AttemptError> {
+        timeout(self.answer_max, sign).await.map_err(|_| AttemptError::TimedOut(self.answer_max))
+    }
+
+    /// Waits for the rest of the handshake with somebody who answers.
+    async fn handshake<T>(
+        &self,
+        rest: impl Future<Output = Result<T, AttemptError>>,
+    ) -> Result<T, AttemptError> {
+        let late = AttemptError::Unfinished(self.handshake_max);
+        timeout(self.handshake_max, rest).await.unwrap_or(Err(late))
     }
 
     async fn dial_quic(&self, address: SocketAddr) -> Result<Connection, AttemptError> {
         let (config, verifier) = quic::client_config(self.pin);
         let endpoint = self.dialer.endpoint().map_err(io_cause)?;
-        let connecting = endpoint
+        let mut connecting = endpoint
             .connect_with(config, address, &self.name)
             .map_err(|error| AttemptError::Handshake(error.to_string()))?;
-        let connection = connecting.await.map_err(|error| quic_cause(&verifier, error, self.max))?;
-        let stream = connection.open_bi().await.map_err(|error| quic_cause(&verifier, error, self.max))?;
-        quic::raise_windows(&connection);
-        Connection::from_quic(connection, endpoint, stream).map_err(AttemptError::Handshake)
+        let cause = |error| quic_cause(&verifier, error, self.handshake_max);
+        self.answer(connecting.handshake_data()).await?.map_err(cause)?;
+        self.handshake(async {
+            let connection = connecting.await.map_err(cause)?;
+            let stream = connection.open_bi().await.map_err(cause)?;
+            quic::raise_windows(&connection);
+            Connection::from_quic(connection, endpoint, stream).map_err(AttemptError::Handshake)
+        })
+        .await
     }
 
     async fn dial_tcp(&self, address: SocketAddr) -> Result<Connection, AttemptError> {
@@ -297,11 +292,15 @@ impl Target {
             .map_err(|_| AttemptError::Handshake(format!("\"{}\" is no name of a server", self.name)))?;
         let (config, verifier) = client_config(self.pin);
         let begun = Instant::now();
-        let stream = TcpStream::connect(address).await.map_err(io_cause)?;
+        let stream = self.answer(TcpStream::connect(address)).await?.map_err(io_cause)?;
         let rtt = begun.elapsed();
         tcp::tune(&stream);
-        let shaken = TlsConnector::from(Arc::new(config)).connect(name, Socket::new(stream)).await;
-        let tls = shaken.map_err(|error| verifier.take_refusal().unwrap_or_else(|| tls_cause(error)))?;
+        let tls = self
+            .handshake(async {
+                let shaken = TlsConnector::from(Arc::new(config)).connect(name, Socket::new(stream)).await;
+                shaken.map_err(|error| verifier.take_refusal().unwrap_or_else(|| tls_cause(error)))
+            })
+            .await?;
         if tls.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(AttemptError::NotSft);
         }
@@ -337,7 +336,7 @@ fn quic_cause(verifier: &PinVerifier, error: quinn::ConnectionError, max: Durati
         return refusal;
     }
     match error {
-        quinn::ConnectionError::TimedOut => AttemptError::TimedOut(max),
+        quinn::ConnectionError::TimedOut => AttemptError::Unfinished(max),
         quinn::ConnectionError::ConnectionClosed(close) if close.error_code == no_alpn() => {
             AttemptError::NotSft
         }
@@ -354,6 +353,3 @@ fn quic_cause(verifier: &PinVerifier, error: quinn::ConnectionError, max: Durati
 fn no_alpn() -> quinn::TransportErrorCode {
     quinn::TransportErrorCode::crypto(120)
 }
-
-/// How long QUIC is waited for where TCP is refused: enough for a first packet that was lost and for the second.
-const REFUSED_WAIT: Duration = Duration::from_secs(4);

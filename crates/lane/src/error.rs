@@ -182,8 +182,11 @@ pub struct FailedAttempt {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AttemptError {
     /// Nothing answered in time.
-    #[error("no answer within {} s", (.0.as_secs_f64() * 10.0).round() / 10.0)]
+    #[error("no answer within {} s", seconds(*.0))]
     TimedOut(Duration),
+    /// Somebody answered, and went silent before the secure channel stood.
+    #[error("it answered, and then no secure channel came up within {} s", seconds(*.0))]
+    Unfinished(Duration),
     /// The server proved a key that is not the pinned one. Nothing was sent to it.
     #[error("the server's key is not the one this client trusts")]
     WrongKey {
@@ -209,12 +212,8 @@ pub enum AttemptError {
     Io(Arc<io::Error>),
 }
 
-impl FailedAttempt {
-    /// Whether the machine said that nobody listens on that port of TCP.
-    pub(crate) fn is_closed_tcp(&self) -> bool {
-        self.transport == Transport::Tcp
-            && matches!(&self.cause, AttemptError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused)
-    }
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).round() / 10.0
 }
 
 impl ConnectError {

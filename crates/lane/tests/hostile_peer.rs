@@ -48,7 +48,7 @@ async fn one_address_has_a_bounded_number_of_strangers() {
     let mut fifth = TcpStream::connect(server.address).await.unwrap();
     assert!(!matches!(within(fifth.read(&mut [0; 1])).await, Ok(1..)), "it was spoken to");
     let options = ConnectOptions {
-        attempt_max: Duration::from_millis(1500),
+        answer_max: Duration::from_millis(1500),
         choice: Choice::Quic,
         ..Default::default()
     };

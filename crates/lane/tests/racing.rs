@@ -98,7 +98,7 @@ async fn a_dead_address_gives_way_to_a_live_one() {
 #[tokio::test]
 async fn all_that_failed_is_listed() {
     let dead = nobody_there();
-    let options = ConnectOptions { attempt_max: Duration::from_millis(600), ..ConnectOptions::default() };
+    let options = ConnectOptions { answer_max: Duration::from_millis(600), ..ConnectOptions::default() };
     let refused = within(Dialer::new().connect(&[dead], "localhost", Pin::Any, &options)).await.unwrap_err();
     let said = refused.to_string();
     assert!(said.contains(&format!("TCP {dead}: Connection refused")), "{said}");
@@ -117,6 +117,17 @@ async fn all_that_failed_is_listed() {
     );
     let nowhere = connect(&[], "localhost", Pin::Any, &options).await.unwrap_err();
     assert_eq!(nowhere.to_string(), "there is no address to connect to");
+}
+
+#[tokio::test]
+async fn who_answers_and_goes_silent_is_told_from_nobody() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let handshake_max = Duration::from_millis(600);
+    let options = ConnectOptions { choice: Choice::Tcp, handshake_max, ..ConnectOptions::default() };
+    let failed = within(connect(&[address], "localhost", Pin::Any, &options)).await.unwrap_err();
+    let said = failed.to_string();
+    assert!(said.contains("it answered, and then no secure channel came up within 0.6 s"), "{said}");
 }
 
 /// An address at which both sockets were free a moment ago.

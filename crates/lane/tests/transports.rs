@@ -178,7 +178,7 @@ async fn a_stopping_server_says_so() {
     within(server.listener.close()).await;
     assert!(matches!(within(near.reader.read_frame(9)).await, Err(LaneError::ClosedByPeer { code: 0, .. })));
     assert!(within(server.listener.accept()).await.is_none());
-    let options = ConnectOptions { attempt_max: Duration::from_millis(500), ..ConnectOptions::default() };
+    let options = ConnectOptions { answer_max: Duration::from_millis(500), ..ConnectOptions::default() };
     let again = Dialer::new().connect(&[server.address], "localhost", Pin::Any, &options).await;
     assert_eq!(again.unwrap_err().attempts.len(), 2);
 }
