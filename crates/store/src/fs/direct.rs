@@ -1,4 +1,4 @@
-//! Writing past the page cache (spec/store.md says nothing of it: what is written is the same).
+//! Writing past the page cache: the same bytes on a shorter way (spec/store.md, "On Linux").
 //!
 //! Copying into fresh pages of the cache was the dearest part of receiving a large file: 35 % of the samples of a receiver, and a
 //! flush at the end that had to wait for it all. A direct write takes the bytes from where they are, and is on its way to the
