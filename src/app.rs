@@ -23,7 +23,7 @@ pub(crate) struct App {
     /// Where the user's files of sft lie.
     pub folders: Folders,
     config: Config,
-    /// Connected clients: one for each way to a host, and all are told when the run ends.
+    /// Clients: one for each way to a host, and all are told when the run ends.
     clients: Mutex<Vec<(Reach, Client)>>,
 }
 
@@ -56,8 +56,15 @@ impl App {
         self.config.reach(host, &typed.typed()).target
     }
 
-    /// A client of the host of a location, connected when it is needed first.
+    /// A client of the host of a location, connected already: nothing is asked of the user later.
     pub(crate) async fn connect(&self, host: &RemoteLocation, typed: &RemoteArgs) -> anyhow::Result<Client> {
+        let client = self.client(host, typed).await?;
+        client.open().await?;
+        Ok(client)
+    }
+
+    /// A client of the host of a location, which connects with its first request.
+    pub(crate) async fn client(&self, host: &RemoteLocation, typed: &RemoteArgs) -> anyhow::Result<Client> {
         let reach = self.config.reach(host, &typed.typed());
         if let Some((_, client)) = self.clients().iter().find(|(known, _)| *known == reach) {
             return Ok(client.clone());
@@ -65,7 +72,7 @@ impl App {
         let mut options = self.options(&reach).await?;
         options.lanes = typed.lanes();
         options.redial = typed.wait().unwrap_or(options.redial);
-        self.connect_with(reach, options).await
+        self.keep(reach, options)
     }
 
     /// A client of the host of an invitation, which it redeems.
@@ -79,11 +86,13 @@ impl App {
         let reach = Config::default().reach(host, &typed.typed());
         let mut options = self.options(&reach).await?;
         options.invitation = Some(link);
-        self.connect_with(reach, options).await
+        let client = self.keep(reach, options)?;
+        client.open().await?;
+        Ok(client)
     }
 
-    async fn connect_with(&self, reach: Reach, options: ConnectOptions) -> anyhow::Result<Client> {
-        let client = Client::connect(reach.target.clone(), options).await?;
+    fn keep(&self, reach: Reach, options: ConnectOptions) -> anyhow::Result<Client> {
+        let client = Client::prepare(reach.target.clone(), options)?;
         self.clients().push((reach, client.clone()));
         Ok(client)
     }

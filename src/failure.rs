@@ -64,11 +64,17 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
             text = format!("{text}: {says}");
         }
         // What stands below a connection that did not come up is in its own sentence.
-        if layer.is::<ConnectError>() {
+        if is_of_connecting(layer) {
             break;
         }
     }
     text
+}
+
+fn is_of_connecting(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<ConnectError>()
+        || matches!(error.downcast_ref(), Some(RequestError::Connect(_)))
+        || matches!(error.downcast_ref(), Some(TransferError::Connect(_)))
 }
 
 /// The exit code for an error, by the first layer that has one.

@@ -237,3 +237,31 @@ fn requests_go_on_after_a_loss_too() {
         assert!(ran.stdout == content, "{} bytes came", ran.stdout.len());
     }
 }
+
+#[test]
+fn a_path_of_two_seconds_comes_up_on_every_transport() {
+    let journey = Journey::new(1, 0);
+    journey.relay.udp(Fate::Delay(Duration::from_secs(1)));
+    journey.relay.tcp(Fate::Delay(Duration::from_secs(1)));
+    for transport in ["quic", "tcp"] {
+        journey.world.sft(args!["stat", "--transport", transport, "far:"]).done();
+    }
+}
+
+#[test]
+fn a_listing_that_is_cut_short_is_asked_for_again() {
+    let journey = Journey::new(1, 0);
+    let names: Vec<String> = (0..5000).map(|number| format!("{number:04}-{}", "n".repeat(150))).collect();
+    std::fs::create_dir(journey.world.served("many")).unwrap();
+    for name in &names {
+        std::fs::write(journey.world.served(&format!("many/{name}")), "").unwrap();
+    }
+    journey.relay.rate(MIB / 4);
+    let (udp, tcp) = journey.relay.passed();
+    let mut running = journey.world.start(args!["ls", "--transport", "tcp", "far:many"]);
+    journey.until(&mut running, udp + tcp + MIB / 4);
+    assert!(journey.relay.reset_tcp(99) > 0);
+    journey.relay.rate(0);
+    let out = running.wait(Duration::from_secs(60)).done().out();
+    assert!(out.lines().eq(names.iter().map(String::as_str)), "{} lines came", out.lines().count());
+}

@@ -23,7 +23,7 @@ pub(crate) struct CatArgs {
 pub(crate) async fn run(app: &App, typed: CatArgs) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     for place in place::remotes(&typed.paths, "cat")? {
-        let client = app.connect(&place, &typed.remote).await?;
+        let client = app.client(&place, &typed.remote).await?;
         let mut content = client.content(&place.path.entry);
         loop {
             match place::one_of_many(&app.voice, &place, content.next().await)? {

@@ -33,7 +33,7 @@ pub(crate) struct DfArgs {
 pub(crate) async fn run(app: &App, typed: DfArgs) -> anyhow::Result<Exit> {
     let mut rows = Vec::new();
     for place in place::remotes(&typed.hosts, "df")? {
-        let client = app.connect(&place, &typed.remote).await?;
+        let client = app.client(&place, &typed.remote).await?;
         let room = client.space().await.map_err(|error| place::about(&place, error))?;
         if app.voice.json() {
             app.voice.object(object(&place, room))?;

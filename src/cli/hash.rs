@@ -34,7 +34,7 @@ pub(crate) async fn run(app: &App, typed: HashArgs) -> anyhow::Result<Exit> {
         let digest = match place {
             Location::Local(path) => local(app, path).await?,
             Location::Remote(place) => {
-                let client = app.connect(&place, &typed.remote).await?;
+                let client = app.client(&place, &typed.remote).await?;
                 let digest = client.hash(&place.path.entry).await;
                 place::one_of_many(&app.voice, &place, digest)?
             }

@@ -74,7 +74,7 @@ fn make_key_if_none(app: &App, remote: &RemoteArgs) -> anyhow::Result<()> {
 }
 
 async fn tell(app: &App, client: &Client, host: &RemoteLocation) -> anyhow::Result<Exit> {
-    let (server, identity, rights) = (client.server(), client.identity().await, client.rights().await);
+    let (server, identity, rights) = (client.server(), client.identity().await?, client.rights().await?);
     if app.voice.json() {
         let value = json!({
             "event": "joined", "server": server.to_string(), "identity": identity, "rights": rights.to_string(),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 use jiff::tz::TimeZone;
-use sft_client::{Client, Code, Ending, Entry, EntryKind, EntryPath, RemoteLocation, RequestError};
+use sft_client::{Client, Code, Ending, Entry, EntryKind, RemoteLocation, RequestError};
 
 use crate::app::App;
 use crate::args::RemoteArgs;
@@ -33,7 +33,7 @@ pub(crate) async fn run(app: &App, typed: LsArgs) -> anyhow::Result<Exit> {
     let places = place::remotes(&typed.paths, "ls")?;
     let mut exit = Exit::Done;
     for (at, place) in places.iter().enumerate() {
-        let client = app.connect(place, &typed.remote).await?;
+        let client = app.client(place, &typed.remote).await?;
         let listed = place::one_of_many(&app.voice, place, entries(&client, place, typed.all).await)?;
         let entries = match listed {
             Ok(entries) => entries,
@@ -53,7 +53,7 @@ pub(crate) async fn run(app: &App, typed: LsArgs) -> anyhow::Result<Exit> {
 
 /// What is in a directory; anything else stands for itself.
 async fn entries(client: &Client, place: &RemoteLocation, all: bool) -> Result<Vec<Entry>, RequestError> {
-    match in_directory(client, &place.path.entry).await {
+    match client.list(&place.path.entry).await {
         Ok(mut entries) => {
             entries.retain(|entry| all || !is_hidden(entry));
             entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
@@ -67,15 +67,6 @@ async fn entries(client: &Client, place: &RemoteLocation, all: bool) -> Result<V
         }
         Err(error) => Err(error),
     }
-}
-
-async fn in_directory(client: &Client, path: &EntryPath) -> Result<Vec<Entry>, RequestError> {
-    let mut entries = Vec::new();
-    let mut listing = client.list(path).await?;
-    while let Some(page) = listing.next_page().await? {
-        entries.extend(page);
-    }
-    Ok(entries)
 }
 
 fn show(app: &App, typed: &LsArgs, entries: Vec<Entry>) -> anyhow::Result<()> {

@@ -28,7 +28,7 @@ pub(crate) struct MkdirArgs {
 pub(crate) async fn run(app: &App, typed: MkdirArgs) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     for place in place::remotes(&typed.paths, "mkdir")? {
-        let client = app.connect(&place, &typed.remote).await?;
+        let client = app.client(&place, &typed.remote).await?;
         let made = client.make_dir(&place.path.entry, typed.parents).await;
         let made = made.map_err(|error| {
             hinted(error, Code::NOT_FOUND, "the directory above it is not there; -p makes it too")

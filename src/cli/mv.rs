@@ -37,7 +37,7 @@ pub(crate) async fn run(app: &App, typed: MvArgs) -> anyhow::Result<Exit> {
         );
         return Err(Usage(text).into());
     }
-    let client = app.connect(&destination, &typed.remote).await?;
+    let client = app.client(&destination, &typed.remote).await?;
     let inside = lands_inside(&client, &destination, sources.len()).await?;
     let mut exit = Exit::Done;
     for source in sources {

@@ -38,7 +38,7 @@ pub(crate) async fn run(app: &App, typed: RmArgs) -> anyhow::Result<Exit> {
     }
     let mut exit = Exit::Done;
     for place in places {
-        let client = app.connect(&place, &typed.remote).await?;
+        let client = app.client(&place, &typed.remote).await?;
         let removed = match client.remove(&place.path.entry, typed.recursive).await {
             Err(RequestError::Failed(error)) if typed.force && error.code == Code::NOT_FOUND => Ok(0),
             removed => removed,

@@ -24,7 +24,7 @@ pub(crate) struct StatArgs {
 pub(crate) async fn run(app: &App, typed: StatArgs) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     for place in place::remotes(&typed.paths, "stat")? {
-        let client = app.connect(&place, &typed.remote).await?;
+        let client = app.client(&place, &typed.remote).await?;
         let entry = client.stat(&place.path.entry).await;
         let entry = match place::one_of_many(&app.voice, &place, entry)? {
             Ok(entry) => entry,

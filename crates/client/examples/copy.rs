@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut options = ConnectOptions::new(keys, folders.trusted());
     options.on_unknown = Some(Arc::new(move |server| server.fingerprint == expected));
     let client = Client::connect(Target::of(&destination), options).await?;
-    println!("connected to {} as {}", client.server(), client.identity().await);
+    println!("connected to {} as {}", client.server(), client.identity().await?);
 
     // Progress is read from counters, whenever it suits; events tell what happens to single entries.
     let (sink, mut events) = EventSink::new();
@@ -48,11 +48,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         summary.committed, summary.unchanged, summary.failed
     );
 
-    let mut listing = client.list(&destination.path.entry).await?;
-    while let Some(page) = listing.next_page().await? {
-        for entry in page {
-            println!("{:>12}  {}", entry.size, entry.path);
-        }
+    for entry in client.list(&destination.path.entry).await? {
+        println!("{:>12}  {}", entry.size, entry.path);
     }
     client.close().await;
     Ok(())

@@ -1,9 +1,21 @@
-//! When to dial again after a session was lost: soon, then less often, and not for ever.
+//! Whether and when to dial again after a session has ended: soon, then less often, and not for ever.
 //!
 //! Pure: the time is an argument. The deadline counts from the last progress, so that a transfer that gets on between
 //! two losses never runs out of time.
 
 use std::time::{Duration, Instant};
+
+use sft_engine::LinkEnd;
+
+/// Why another session may do what one that ended did not; none when it may not.
+pub(crate) fn may_pass(end: &LinkEnd) -> Option<String> {
+    match end {
+        LinkEnd::Lost(reason) => Some(reason.clone()),
+        LinkEnd::Closed(None) => Some("the server closed the session".into()),
+        LinkEnd::Closed(Some(error)) if error.retry => Some(error.to_string()),
+        LinkEnd::Ours | LinkEnd::Closed(Some(_)) | LinkEnd::Misbehaved(_) => None,
+    }
+}
 
 /// The waits of one spell of dialling.
 #[derive(Clone, Debug)]
@@ -30,6 +42,11 @@ impl Backoff {
         let wait = self.wait.min(left);
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
         (!left.is_zero()).then_some(wait)
+    }
+
+    /// Leaves a time out of account in which there was a session, whatever came of it.
+    pub(crate) fn excuse(&mut self, stood: Duration) {
+        self.progress_at += stood;
     }
 
     /// How long there has been no progress.
@@ -59,6 +76,15 @@ mod tests {
         }
         assert_eq!(waits[..7], [250, 500, 1000, 2000, 4000, 5000, 5000]);
         assert_eq!(now - start, AT_MOST, "the last wait ends at the deadline");
+    }
+
+    #[test]
+    fn time_in_a_session_does_not_count() {
+        let start = Instant::now();
+        let mut backoff = Backoff::new(start, AT_MOST);
+        backoff.excuse(2 * AT_MOST);
+        assert!(backoff.next(start + 2 * AT_MOST + AT_MOST / 2).is_some());
+        assert_eq!(backoff.next(start + 3 * AT_MOST), None);
     }
 
     #[test]

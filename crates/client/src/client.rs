@@ -1,33 +1,36 @@
 //! A client of one server: requests, and the sessions under them.
 //!
-//! A request that changes nothing is asked again when its session was lost. One that changes something is not: whether
-//! it was carried out is then unknown, and the error says so.
+//! A request that changes nothing is asked again when its session was lost, and travels with the proof when a session
+//! has to be opened for it. One that changes something does neither: whether it was carried out would be unknown after
+//! a loss, and the error says so.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sft_auth::{Rights, ServerName};
 use sft_base::{Digest, EntryPath, Time};
+use sft_engine::LinkEnd;
 use sft_wire::message::{Body, Entry, Op, Unapplied};
 use tokio::sync::Mutex;
 
-use crate::backoff::Backoff;
+use crate::backoff::{self, Backoff};
 use crate::content::Content;
 use crate::dialling::Dialling;
 use crate::error::{ConnectError, RequestError};
-use crate::listing::Listing;
+use crate::listing::{self, Listing};
 use crate::options::ConnectOptions;
-use crate::session::Session;
+use crate::session::{Answers, Session};
 use crate::target::Target;
 
-/// A connection to a server. Clones share it.
+/// A client of one server, connected or not at present. Clones share the session.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     dialling: Dialling,
-    session: Mutex<Arc<Session>>,
+    /// The last one that was open; none when there was none yet.
+    session: Mutex<Option<Arc<Session>>>,
     in_vain: std::sync::Mutex<InVain>,
     /// How long a lost connection is dialled again.
     redial: Duration,
@@ -54,10 +57,26 @@ impl Client {
     ///
     /// - Errors: [`ConnectError`]; until the server's key is found to be trusted, nothing is sent to it.
     pub async fn connect(target: Target, options: ConnectOptions) -> Result<Self, ConnectError> {
+        let client = Self::prepare(target, options)?;
+        client.open().await?;
+        Ok(client)
+    }
+
+    /// A client that connects when it is asked for something. A first request that changes nothing travels with the
+    /// proof of who the client is, which saves a round trip.
+    ///
+    /// - Errors: [`ConnectError::Name`]; all others come with the first request, and that connection is tried once.
+    /// - Source: spec/wire.md, "Opening".
+    pub fn prepare(target: Target, options: ConnectOptions) -> Result<Self, ConnectError> {
         let redial = options.redial;
         let dialling = Dialling::new(&target, options)?;
-        let session = Mutex::new(Arc::new(dialling.dial().await?));
-        Ok(Self(Arc::new(Shared { dialling, session, in_vain: Default::default(), redial })))
+        let (session, in_vain) = (Mutex::default(), Default::default());
+        Ok(Self(Arc::new(Shared { dialling, session, in_vain, redial })))
+    }
+
+    /// Connects now, unless it is connected.
+    pub async fn open(&self) -> Result<(), ConnectError> {
+        self.session().await.map(drop)
     }
 
     /// The server.
@@ -66,18 +85,23 @@ impl Client {
     }
 
     /// What the server calls this client.
-    pub async fn identity(&self) -> String {
-        self.0.session.lock().await.welcome().identity.clone()
+    pub async fn identity(&self) -> Result<String, ConnectError> {
+        Ok(self.session().await?.welcome().identity.clone())
     }
 
     /// What this client may do, somewhere in the server's tree.
-    pub async fn rights(&self) -> Rights {
-        Rights::from_bits(self.0.session.lock().await.welcome().rights)
+    pub async fn rights(&self) -> Result<Rights, ConnectError> {
+        Ok(Rights::from_bits(self.session().await?.welcome().rights))
     }
 
-    /// The entries of a directory.
-    pub async fn list(&self, path: &EntryPath) -> Result<Listing, RequestError> {
-        Listing::begin(self.clone(), path.clone()).await
+    /// The entries of a directory, all at once and in no order, each with a path of one name.
+    pub async fn list(&self, path: &EntryPath) -> Result<Vec<Entry>, RequestError> {
+        self.persist(&Op::List { path: path.clone() }, listing::whole).await
+    }
+
+    /// The entries of a directory of any size, page by page.
+    pub async fn list_pages(&self, path: &EntryPath) -> Result<Listing, RequestError> {
+        self.persist(&Op::List { path: path.clone() }, Listing::begin).await
     }
 
     /// What an entry is; a link is not followed.
@@ -170,7 +194,7 @@ impl Client {
 
     /// Ends the session in good order. Other clones can do nothing more in it; a later request opens another.
     pub async fn close(&self) {
-        let session = self.0.session.lock().await.clone();
+        let Some(session) = self.0.session.lock().await.clone() else { return };
         let link = session.link();
         link.close(None).await;
         // The server closes when it has heard the last word. Waiting for QUIC's own farewell, three times as long as a
@@ -181,35 +205,50 @@ impl Client {
 
     /// The session, opened anew if it has ended.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, ConnectError> {
-        let mut session = self.0.session.lock().await;
-        if session.link().has_ended() {
-            *session = Arc::new(self.0.dialling.dial().await?);
+        let mut last = self.0.session.lock().await;
+        if let Some(session) = standing(&last) {
+            return Ok(session);
         }
-        Ok(session.clone())
+        let session = Arc::new(self.0.dialling.dial(None).await?.0);
+        *last = Some(session.clone());
+        Ok(session)
     }
 
-    /// The same for one of many who ask at a time: one dials, and if that is in vain, it was so for those who waited too.
-    async fn shared_session(&self) -> Result<Arc<Session>, NoSession> {
+    /// Asks something that is harmless when it is asked twice, along with the proof if a session has to be opened.
+    ///
+    /// Of many who ask at a time one dials, and if that is in vain, it was so for those who waited too.
+    async fn ask(&self, op: &Op) -> Result<(Arc<Session>, Answers), NoSession> {
         let before = self.in_vain().times;
-        let mut session = self.0.session.lock().await;
-        if !session.link().has_ended() {
-            return Ok(session.clone());
+        let mut last = self.0.session.lock().await;
+        if let Some(session) = standing(&last) {
+            drop(last);
+            let answers = session.ask(op).await;
+            return Ok((session, answers));
         }
         let now = self.in_vain().clone();
         if now.times > before {
             return Err(NoSession::Yet(now.reason));
         }
-        match self.0.dialling.dial().await {
-            Ok(dialled) => *session = Arc::new(dialled),
-            Err(error) if error.may_pass() => {
+        match self.0.dialling.dial(Some(op)).await {
+            Ok((session, answers)) => {
+                let session = Arc::new(session);
+                *last = Some(session.clone());
+                drop(last);
+                let answers = match answers {
+                    Some(answers) => answers,
+                    None => session.ask(op).await,
+                };
+                Ok((session, answers))
+            }
+            // What never came up was not lost: the name, the port or the key is more likely to be wrong.
+            Err(error) if last.is_some() && error.may_pass() => {
                 let reason = error.to_string();
                 let times = before + 1;
                 *self.in_vain() = InVain { times, reason: reason.clone() };
-                return Err(NoSession::Yet(reason));
+                Err(NoSession::Yet(reason))
             }
-            Err(error) => return Err(NoSession::Ever(error)),
+            Err(error) => Err(NoSession::Ever(error)),
         }
-        Ok(session.clone())
     }
 
     fn in_vain(&self) -> std::sync::MutexGuard<'_, InVain> {
@@ -223,25 +262,30 @@ impl Client {
 
     /// Asks something that changes nothing when it is asked twice.
     async fn look(&self, op: Op) -> Result<Body, RequestError> {
-        self.persist(|session| {
-            let op = op.clone();
-            async move { session.ask(op).await.next().await }
-        })
-        .await
+        self.persist(&op, |mut answers| async move { answers.next().await.map(sorted) }).await
     }
 
-    /// Asks a question again in a new session until it is answered, or there is no session for too long.
-    pub(crate) async fn persist<T: Answer, F: Future<Output = Option<T>>>(
+    /// Asks a question again in a new session until the answers to it were heard, or there is no session for too long.
+    /// `hear` says nothing when the session ended under it.
+    async fn persist<T, F: Future<Output = Option<Result<T, RequestError>>>>(
         &self,
-        ask: impl Fn(Arc<Session>) -> F,
+        op: &Op,
+        hear: impl Fn(Answers) -> F,
     ) -> Result<T, RequestError> {
         let mut backoff = self.backoff();
         loop {
-            let reason = match self.shared_session().await {
-                Ok(session) => match ask(session.clone()).await {
-                    Some(answer) => return answer.check(),
-                    None => session.end().await.to_string(),
-                },
+            let reason = match self.ask(op).await {
+                Ok((session, answers)) => {
+                    let asked = Instant::now();
+                    if let Some(answer) = hear(answers).await {
+                        return answer;
+                    }
+                    let end = session.end().await;
+                    let Some(reason) = backoff::may_pass(&end) else { return Err(ended(end)) };
+                    // A digest of a large file takes its time.
+                    backoff.excuse(asked.elapsed());
+                    reason
+                }
                 Err(NoSession::Yet(reason)) => reason,
                 Err(NoSession::Ever(error)) => return Err(error.into()),
             };
@@ -253,8 +297,8 @@ impl Client {
     /// Asks something that changes something, once.
     async fn change(&self, op: Op) -> Result<Body, RequestError> {
         let session = self.session().await?;
-        match session.ask(op).await.next().await {
-            Some(body) => body.check(),
+        match session.ask(&op).await.next().await {
+            Some(body) => sorted(body),
             None => Err(RequestError::Unknown { reason: session.end().await.to_string() }),
         }
     }
@@ -268,18 +312,24 @@ enum NoSession {
     Ever(ConnectError),
 }
 
-/// An answer that may say that the request failed.
-pub(crate) trait Answer: Sized {
-    /// Sorts failures out.
-    fn check(self) -> Result<Self, RequestError>;
+/// The last session, if it has not ended.
+fn standing(last: &Option<Arc<Session>>) -> Option<Arc<Session>> {
+    last.as_ref().filter(|session| !session.link().has_ended()).cloned()
 }
 
-impl Answer for Body {
-    fn check(self) -> Result<Self, RequestError> {
-        match self {
-            Self::Failed { error } => Err(RequestError::Failed(error)),
-            body => Ok(body),
-        }
+/// An answer, with failures sorted out.
+pub(crate) fn sorted(body: Body) -> Result<Body, RequestError> {
+    match body {
+        Body::Failed { error } => Err(RequestError::Failed(error)),
+        body => Ok(body),
+    }
+}
+
+/// A request whose session ended for good under it.
+fn ended(end: LinkEnd) -> RequestError {
+    match end {
+        LinkEnd::Closed(Some(error)) => RequestError::Failed(error),
+        end => RequestError::Lost(end.to_string()),
     }
 }
 

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use sft_auth::{Fingerprint, ServerKey, ServerName, Trust, TrustCheck};
 use sft_engine::{Link, Role};
 use sft_lane::{Connection, Dialer, Later, Pin};
+use sft_wire::message::Op;
 
 use crate::error::ConnectError;
 use crate::lanes::{Lanes, Means};
 use crate::opening::{self, Identity, Opened, OpeningError};
 use crate::options::{AskTrust, ConnectOptions, TransportChoice, UnknownServer};
-use crate::session::Session;
+use crate::session::{Answers, Session};
 use crate::target::Target;
 
 /// Dials one server, as often as it must be.
@@ -86,22 +87,26 @@ impl Dialling {
 
     /// Dials, and opens a session.
     ///
-    /// A person who is asked takes longer than the server waits; then it is dialled once more, with the answer known.
-    pub(crate) async fn dial(&self) -> Result<Session, ConnectError> {
+    /// - `first` is sent along with the proof if it is short enough, and then its answers are returned. It may be sent
+    ///   more than once, so that it must be harmless when it is carried out twice.
+    /// - A person who is asked takes longer than the server waits; then it is dialled once more, with the answer known.
+    pub(crate) async fn dial(&self, first: Option<&Op>) -> Result<(Session, Option<Answers>), ConnectError> {
         let begun = Instant::now();
-        match self.dial_patiently().await {
-            Err(ConnectError::Closed { .. }) if begun.elapsed() > PERSON_WAS_ASKED => self.dial_once().await,
+        match self.dial_patiently(first).await {
+            Err(ConnectError::Closed { .. }) if begun.elapsed() > PERSON_WAS_ASKED => {
+                self.dial_once(first).await
+            }
             dialled => dialled,
         }
     }
 
     /// A server turns connections away while too many of one address have not proved who they are: many clients behind
     /// one address come in one after the other.
-    async fn dial_patiently(&self) -> Result<Session, ConnectError> {
+    async fn dial_patiently(&self, first: Option<&Op>) -> Result<(Session, Option<Answers>), ConnectError> {
         let begun = Instant::now();
         let mut wait = TURNED_AWAY_WAIT;
         loop {
-            match self.dial_once().await {
+            match self.dial_once(first).await {
                 Err(ConnectError::Unreachable { source, .. })
                     if source.was_turned_away() && begun.elapsed() < TURNED_AWAY_MAX =>
                 {
@@ -114,7 +119,7 @@ impl Dialling {
         }
     }
 
-    async fn dial_once(&self) -> Result<Session, ConnectError> {
+    async fn dial_once(&self, first: Option<&Op>) -> Result<(Session, Option<Answers>), ConnectError> {
         let demand = self.demand()?;
         let addresses = self.resolve().await?;
         let options = sft_lane::ConnectOptions { choice: self.transport.into(), ..Default::default() };
@@ -128,11 +133,11 @@ impl Dialling {
             self.ask(key).await?;
         }
         *self.key.lock().expect("no holder of this lock panics") = Some(key);
-        let session = self.open(raced.first, raced.later, key).await?;
+        let opened = self.open(raced.first, raced.later, key, first).await?;
         if let Demand::Invited(fingerprint) = demand {
             Trust::open(&self.trust.list)?.pin(&self.server, fingerprint)?;
         }
-        Ok(session)
+        Ok(opened)
     }
 
     fn demand(&self) -> Result<Demand, ConnectError> {
@@ -195,9 +200,10 @@ impl Dialling {
         connection: Connection,
         later: Option<Later>,
         key: ServerKey,
-    ) -> Result<Session, ConnectError> {
-        let opened = opening::open(connection, key, &self.identity, &self.agent).await;
-        let Opened { reader, writer, handle, data, welcome } =
+        first: Option<&Op>,
+    ) -> Result<(Session, Option<Answers>), ConnectError> {
+        let opened = opening::open(connection, key, &self.identity, &self.agent, first).await;
+        let Opened { reader, writer, handle, data, welcome, asked } =
             opened.map_err(|error| self.opening_error(error))?;
         let means = Means {
             dialer: self.dialer.clone(),
@@ -212,7 +218,7 @@ impl Dialling {
             wanted: self.lanes,
         };
         let (link, events) = Link::start(reader, writer, handle, Role::Client);
-        Ok(Session::new(link, events, welcome, Lanes::new(means)))
+        Ok(Session::begin(link, events, welcome, Lanes::new(means), asked))
     }
 
     fn opening_error(&self, error: OpeningError) -> ConnectError {

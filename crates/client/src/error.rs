@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sft_auth::{Fingerprint, ServerName, ServerNameError, SignError, TrustError};
+use sft_lane::Transport;
 use sft_store::StoreError;
 use sft_wire::WireError;
 
@@ -25,8 +26,9 @@ pub enum ConnectError {
     },
     /// No connection came up.
     #[error(
-        "cannot reach {server}: {}. Is `sft serve` running there, and does its firewall let UDP and TCP in?",
-        attempts(source)
+        "cannot reach {server}: {}. Is `sft serve` running there, and does its firewall let {}",
+        attempts(source),
+        what_was_tried(source)
     )]
     Unreachable {
         /// The server.
@@ -210,6 +212,16 @@ fn attempts(error: &sft_lane::ConnectError) -> String {
     }
     let attempt = |a: &sft_lane::FailedAttempt| format!("{} {}: {}", a.transport, a.address, a.cause);
     error.attempts.iter().map(attempt).collect::<Vec<_>>().join("; ")
+}
+
+/// The transports that a firewall would have to let in; of one that was not tried, that it was not.
+fn what_was_tried(error: &sft_lane::ConnectError) -> &'static str {
+    let tried = |transport| error.attempts.iter().any(|attempt| attempt.transport == transport);
+    match (tried(Transport::Quic), tried(Transport::Tcp)) {
+        (true, false) => "UDP in? TCP was not tried",
+        (false, true) => "TCP in? UDP was not tried",
+        _ => "UDP and TCP in?",
+    }
 }
 
 impl ConnectError {

@@ -1,6 +1,7 @@
 //! The client of sft as a library: what the `sft` command uses, and what programs embed.
 //!
-//! [`Client::connect`] opens a session with a server; its methods list, read and change what the server holds, and
+//! [`Client::connect`] opens a session with a server, and [`Client::prepare`] leaves that to the first request, which is
+//! quicker on a long path. A client's methods list, read and change what the server holds, and
 //! [`Client::push`] and [`Client::pull`] copy whole trees, verified, durable, and resumed when a connection is lost.
 //! Nothing here prints, draws or exits: progress is in [`Counters`] and events, decisions are asked of the caller.
 //! `examples/copy.rs` shows all of it in one page.

@@ -1,52 +1,39 @@
-//! The entries of a directory on a server, page by page as they come.
+//! The entries of a directory on a server, whole or page by page as they come.
 
-use sft_base::EntryPath;
-use sft_wire::message::{Body, Entry, Op};
+use sft_wire::message::{Body, Entry};
 
-use crate::client::{Answer, Client};
+use crate::client::sorted;
 use crate::error::RequestError;
 use crate::session::Answers;
 
 /// A directory being listed. Pages that came wait in memory until they are taken.
 #[derive(Debug)]
 pub struct Listing {
-    first: Option<Body>,
+    first: Option<Vec<Entry>>,
     answers: Answers,
     ended: bool,
 }
 
-/// The first page, and where the others come from.
-struct Begun(Body, Answers);
-
 impl Listing {
-    /// Asks, and waits for the first page: until it is there, a lost session costs nothing but time.
-    pub(crate) async fn begin(client: Client, path: EntryPath) -> Result<Self, RequestError> {
-        let Begun(first, answers) = client
-            .persist(|session| {
-                let op = Op::List { path: path.clone() };
-                async move {
-                    let mut answers = session.ask(op).await;
-                    answers.next().await.map(|body| Begun(body, answers))
-                }
-            })
-            .await?;
-        Ok(Self { first: Some(first), answers, ended: false })
+    /// Waits for the first page: until it is there, a lost session costs nothing but time.
+    pub(crate) async fn begin(mut answers: Answers) -> Option<Result<Self, RequestError>> {
+        let first = page(answers.next().await?);
+        Some(first.map(|page| Self { first: Some(page), answers, ended: false }))
     }
 
     /// Some entries more, in no order, each with a path of one name; none when there are no more.
     ///
-    /// - Errors: [`RequestError::Lost`] when the session ended between two pages.
+    /// - Errors: [`RequestError::Lost`] when the session ended between two pages. What was taken already cannot be taken
+    ///   back, so that another attempt is the caller's; [`crate::Client::list`] makes it.
     pub async fn next_page(&mut self) -> Result<Option<Vec<Entry>>, RequestError> {
         if self.ended {
             return Ok(None);
         }
-        let body = match self.first.take() {
-            Some(body) => Some(body),
-            None => self.answers.next().await,
-        };
-        match body.map(Answer::check).transpose()? {
-            Some(Body::Entries { entries }) => Ok(Some(entries)),
-            Some(_) => Err(RequestError::Misbehaved("list")),
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        match self.answers.next().await {
+            Some(body) => page(body).map(Some),
             None => self.end(),
         }
     }
@@ -60,9 +47,21 @@ impl Listing {
     }
 }
 
-impl Answer for Begun {
-    fn check(self) -> Result<Self, RequestError> {
-        let Self(body, answers) = self;
-        body.check().map(|body| Self(body, answers))
+/// All pages together; none when the session ended before the last one.
+pub(crate) async fn whole(mut answers: Answers) -> Option<Result<Vec<Entry>, RequestError>> {
+    let mut entries = Vec::new();
+    while let Some(body) = answers.next().await {
+        match page(body) {
+            Ok(page) => entries.extend(page),
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    answers.is_complete().then_some(Ok(entries))
+}
+
+fn page(body: Body) -> Result<Vec<Entry>, RequestError> {
+    match sorted(body)? {
+        Body::Entries { entries } => Ok(entries),
+        _ => Err(RequestError::Misbehaved("list")),
     }
 }

@@ -1,5 +1,7 @@
-//! The first conversation of a session: hello and proof in one flight, until a key is accepted (spec/wire.md,
-//! "Opening"; spec/auth.md, "The proof").
+//! The first conversation of a session: hello, proof and the first request in one flight, until a key is accepted
+//! (spec/wire.md, "Opening"; spec/auth.md, "The proof").
+//!
+//! It trusts nobody: whose connection it gets has found the server's key to be the right one.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +12,11 @@ use sft_base::limits;
 use sft_lane::{
     Connection, ConnectionHandle, ControlReader, ControlWriter, DataReceiver, DataSender, LaneError,
 };
-use sft_wire::message::{Denied, Hello, InvitationProof, Proof, Welcome};
-use sft_wire::{ControlMessage, WireError};
+use sft_wire::message::{Close, Denied, Hello, InvitationProof, Op, Proof, Request, Welcome};
+use sft_wire::{Code, ControlMessage, WireError};
 
 use crate::options::AskPassphrase;
+use crate::session::FIRST_REQUEST;
 
 /// Who the client is: its keys, and which of them the server took.
 pub(crate) struct Identity {
@@ -39,6 +42,8 @@ pub(crate) struct Opened {
     pub data: Option<(DataSender, DataReceiver)>,
     /// What the server said.
     pub welcome: Welcome,
+    /// Whether the first request was sent, as [`FIRST_REQUEST`], and waits for its answer.
+    pub asked: bool,
 }
 
 /// Why no session was opened on a connection that stands.
@@ -109,16 +114,17 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Opens a session on a connection whose server is trusted.
+/// Opens a session on a connection whose server is trusted; `first` travels with the proof if it may.
 pub(crate) async fn open(
     connection: Connection,
     server: ServerKey,
     identity: &Arc<Identity>,
     agent: &str,
+    first: Option<&Op>,
 ) -> Result<Opened, OpeningError> {
     let parts = connection.split();
-    let mut opening =
-        Opening { reader: parts.reader, writer: parts.writer, exporter: parts.handle.exporter(), server };
+    let (reader, writer, exporter) = (parts.reader, parts.writer, parts.handle.exporter());
+    let mut opening = Opening { reader, writer, exporter, server, early: first.and_then(early) };
     let hello = Hello { versions: vec![VERSION], agent: agent.to_owned() };
     opening.feed(hello).await?;
     let welcome = opening.prove(identity).await?;
@@ -126,8 +132,14 @@ pub(crate) async fn open(
         let text = format!("it chose version {}, which was not offered", welcome.version);
         return Err(OpeningError::Misbehaved(text));
     }
-    let Opening { reader, writer, .. } = opening;
-    Ok(Opened { reader, writer, handle: parts.handle, data: parts.data, welcome })
+    let Opening { reader, writer, early, .. } = opening;
+    Ok(Opened { reader, writer, handle: parts.handle, data: parts.data, welcome, asked: early.is_some() })
+}
+
+/// A request that is not too long for a server that does not know the client yet.
+fn early(op: &Op) -> Option<ControlMessage> {
+    let request = ControlMessage::from(Request { id: FIRST_REQUEST, op: op.clone() });
+    (request.encode().len() <= limits::EARLY_FRAME_BYTES_MAX).then_some(request)
 }
 
 struct Opening {
@@ -135,6 +147,8 @@ struct Opening {
     writer: ControlWriter,
     exporter: [u8; 32],
     server: ServerKey,
+    /// Follows each proof: what followed one that was refused is void.
+    early: Option<ControlMessage>,
 }
 
 impl Opening {
@@ -153,6 +167,9 @@ impl Opening {
                 }
             };
             self.feed(proof).await?;
+            if let Some(request) = self.early.clone() {
+                self.feed(request).await?;
+            }
             self.writer.flush().await.map_err(OpeningError::Lost)?;
             match self.answer().await? {
                 Ok(welcome) => {
@@ -161,9 +178,8 @@ impl Opening {
                 }
                 Err(denied) => {
                     tried.push(identity.fingerprint(index));
-                    let last = denied.attempts_left == 0;
                     refused = Some(denied.error);
-                    if last {
+                    if denied.attempts_left == 0 {
                         break;
                     }
                 }
@@ -200,6 +216,12 @@ impl Opening {
             match message.map_err(|fault| OpeningError::Misbehaved(fault.to_string()))? {
                 Some(ControlMessage::Welcome(welcome)) => return Ok(Ok(welcome)),
                 Some(ControlMessage::Denied(denied)) => return Ok(Err(denied)),
+                // So ends the last attempt.
+                Some(ControlMessage::Close(Close { error: Some(error) }))
+                    if error.code == Code::UNAUTHENTICATED =>
+                {
+                    return Ok(Err(Denied { error, attempts_left: 0 }));
+                }
                 Some(ControlMessage::Close(close)) => return Err(OpeningError::Closed(close.error)),
                 Some(_) => {
                     return Err(OpeningError::Misbehaved("it answered a proof with something else".into()));

@@ -46,17 +46,23 @@ type Waiting = Arc<Mutex<Option<HashMap<u64, Answering>>>>;
 type Answering = mpsc::UnboundedSender<(Body, bool)>;
 
 impl Session {
-    /// Begins with what opening it brought.
-    pub(crate) fn new(
+    /// Begins with what opening it brought; if [`FIRST_REQUEST`] was `asked` meanwhile, with the answers to that.
+    pub(crate) fn begin(
         link: Link,
         events: mpsc::Receiver<SessionEvent>,
         welcome: Welcome,
         lanes: Lanes,
-    ) -> Self {
+        asked: bool,
+    ) -> (Self, Option<Answers>) {
         let waiting = Waiting::new(Mutex::new(Some(HashMap::new())));
-        tokio::spawn(hand_out(events, waiting.clone()));
         let slots = Arc::new(Semaphore::new(limits::REQUESTS_OPEN_MAX));
-        Self { link, welcome, waiting, number_next: AtomicU64::new(1), slots, lanes }
+        let session =
+            Self { link, welcome, waiting, number_next: AtomicU64::new(FIRST_REQUEST), slots, lanes };
+        let slot = asked.then(|| session.slots.clone().try_acquire_owned().expect("nobody else has one yet"));
+        // It is known who waits before anything is handed out.
+        let answers = slot.map(|slot| session.await_answers(slot));
+        tokio::spawn(hand_out(events, session.waiting.clone()));
+        (session, answers)
     }
 
     /// What the server said when the session was opened.
@@ -77,6 +83,10 @@ impl Session {
     /// A number for a request, before it is sent: a transfer opens its port first.
     pub(crate) async fn number(&self) -> Answers {
         let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        self.await_answers(slot)
+    }
+
+    fn await_answers(&self, slot: OwnedSemaphorePermit) -> Answers {
         let number = self.number_next.fetch_add(1, Ordering::Relaxed);
         let bodies = wait_for(number, &self.waiting);
         Answers { number, bodies, complete: false, waiting: self.waiting.clone(), _slot: slot }
@@ -88,9 +98,9 @@ impl Session {
     }
 
     /// Asks, and gives the answers as they come.
-    pub(crate) async fn ask(&self, op: Op) -> Answers {
+    pub(crate) async fn ask(&self, op: &Op) -> Answers {
         let answers = self.number().await;
-        self.send(answers.number, op).await;
+        self.send(answers.number, op.clone()).await;
         answers
     }
 
@@ -133,6 +143,9 @@ impl Drop for Answers {
         }
     }
 }
+
+/// The number of a request that travels with the proof.
+pub(crate) const FIRST_REQUEST: u64 = 1;
 
 /// Hands answers to those who wait. An answer nobody waits for is dropped: who asked has gone.
 async fn hand_out(mut events: mpsc::Receiver<SessionEvent>, waiting: Waiting) {

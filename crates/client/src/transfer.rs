@@ -14,7 +14,7 @@ use sft_wire::message::{Body, Cancel, EntryKind, Op, Place, Pull, PullSource, Pu
 use sft_wire::{Code, WireError};
 use tokio::sync::oneshot;
 
-use crate::backoff::Backoff;
+use crate::backoff::{self, Backoff};
 use crate::client::Client;
 use crate::error::{LocalError, RequestError, TransferError};
 use crate::landing::{may_be_new_name, push_place};
@@ -219,10 +219,7 @@ impl Attempts {
 fn passing(error: &sft_engine::TransferError) -> Option<String> {
     use sft_engine::TransferError as E;
     match error {
-        E::Link(LinkEnd::Lost(reason)) => Some(reason.clone()),
-        E::Link(LinkEnd::Closed(None)) => Some("the server closed the session".into()),
-        E::Link(LinkEnd::Closed(Some(error))) if error.retry => Some(error.to_string()),
-        E::Link(LinkEnd::Ours | LinkEnd::Closed(Some(_)) | LinkEnd::Misbehaved(_)) => None,
+        E::Link(end) => backoff::may_pass(end),
         E::Cancelled(error) | E::Refused(error) if error.code == Code::STOPPING => Some(error.to_string()),
         E::Cancelled(_) | E::Refused(_) | E::Local(_) => None,
     }

@@ -14,10 +14,12 @@ pub use world::World;
 
 mod relay;
 pub use relay::{Fate, Relay};
+mod gatekeeper;
 mod liar;
 mod raw_peer;
 mod relay_tcp;
 mod relay_udp;
+pub use gatekeeper::Gatekeeper;
 pub use liar::Liar;
 pub use raw_peer::RawPeer;
 
