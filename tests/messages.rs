@@ -125,7 +125,14 @@ fn connections_that_do_not_come_up() {
     assert_eq!(
         ran.err().replace(&silent.to_string(), "PORT"),
         "sft: cannot reach 127.0.0.1:PORT: TCP 127.0.0.1:PORT: Connection refused (os error 111). Is `sft serve` running \
-         there, and does its firewall let UDP and TCP in?\n"
+         there, and does its firewall let TCP in? UDP was not tried\n"
+    );
+    let ran =
+        person.sft(args!["ls", "--transport", "quic", "--port", silent.to_string(), "127.0.0.1:"]).ended(3);
+    assert_eq!(
+        ran.err().replace(&silent.to_string(), "PORT"),
+        "sft: cannot reach 127.0.0.1:PORT: UDP 127.0.0.1:PORT: no answer within 5 s. Is `sft serve` running there, and \
+         does its firewall let UDP in? TCP was not tried\n"
     );
     let ran = person.sft(args!["ls", "no.such.host.invalid:"]).ended(3);
     let text = "sft: cannot find the address of `no.such.host.invalid`; check the spelling and the network: ";
