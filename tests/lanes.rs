@@ -32,6 +32,12 @@ impl Journey {
         self.world.start(line)
     }
 
+    /// The same the other way.
+    fn start_back(&self) -> Running {
+        std::fs::rename(self.world.local("it"), self.world.served("it")).unwrap();
+        self.world.start(args!["cp", "--json", "far:it", self.world.local("it")])
+    }
+
     /// Waits until so many bytes have arrived.
     fn until(&self, running: &mut Running, bytes: u64) {
         loop {
@@ -196,6 +202,40 @@ fn a_transport_that_goes_silent_on_the_way_is_replaced_by_the_other() {
         // This relay's own system still answers for a connection whose bytes vanish: it takes long to be found dead.
         assert!(took < Duration::from_secs(75), "{stays} carries on after {gone}: {took:?}");
     }
+}
+
+/// One TCP lane swallows what it is given, and nobody resets it: systems would hold it for sound for ever.
+#[test]
+fn a_data_lane_that_goes_silent_is_given_up_and_replaced() {
+    let journey = Journey::new(48 * MIB, 2 * MIB);
+    let mut running = journey.start(&[]);
+    journey.until(&mut running, 8 * MIB);
+    let before = journey.relay.tcp_connections();
+    journey.relay.rate(MIB);
+    assert!(journey.relay.silence_busiest_tcp() > MIB, "a data lane");
+    let silenced = Instant::now();
+    // Who gave it up does not say so to whom it cannot reach: the relay still holds its other half.
+    while journey.relay.tcp_connections() <= before && !running.is_over() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    journey.relay.rate(0);
+    let ran = journey.arrives(running);
+    assert!(silenced.elapsed() < Duration::from_secs(45), "{:?}", silenced.elapsed());
+    assert!(count(&ran, "lane-down") >= 1 && count(&ran, "lane-up") >= 3, "another was dialled: {ran:?}");
+    assert_eq!(count(&ran, "reconnecting"), 0, "the session goes on: {ran:?}");
+}
+
+#[test]
+fn a_data_lane_that_goes_silent_holds_no_download_up() {
+    let journey = Journey::new(48 * MIB, 8 * MIB);
+    let mut running = journey.start_back();
+    journey.until(&mut running, 8 * MIB);
+    assert!(journey.relay.silence_busiest_tcp() > MIB, "a data lane");
+    journey.relay.rate(0);
+    let silenced = Instant::now();
+    let ran = journey.arrives(running);
+    assert!(silenced.elapsed() < Duration::from_secs(45), "{:?}", silenced.elapsed());
+    assert_eq!(count(&ran, "reconnecting"), 0, "the session goes on: {ran:?}");
 }
 
 #[test]

@@ -68,6 +68,8 @@ pub const TRANSFERS_OPEN_MAX: usize = 16;
 pub const PULL_SOURCES_MAX: usize = 1024;
 /// Data lanes of one session over TCP.
 pub const LANES_MAX: usize = 16;
+/// Data units of one transfer that are on their way over two lanes at once.
+pub const COPIES_MAX: usize = 2;
 /// Proofs a client may offer in one session.
 pub const AUTH_ATTEMPTS_MAX: u32 = 6;
 
@@ -151,6 +153,7 @@ pub const ALL: &[(&str, u64)] = named![
     TRANSFERS_OPEN_MAX,
     PULL_SOURCES_MAX,
     LANES_MAX,
+    COPIES_MAX,
     AUTH_ATTEMPTS_MAX,
     AUTH_DEADLINE_MS,
     PING_AFTER_MS,

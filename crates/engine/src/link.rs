@@ -160,6 +160,14 @@ impl Link {
         tokio::spawn(self.clone().read_lane(id, transport, receiver));
     }
 
+    /// Ends a data lane over TCP that is silent; the client dials another.
+    pub(crate) fn give_up_lane(&self, id: u64) {
+        self.0.lanes.send_if_modified(|lanes| {
+            let silent = lanes.iter().position(|lane| lane.id == id && lane.transport == Transport::Tcp);
+            silent.map(|place| lanes.remove(place).sender.give_up()).is_some()
+        });
+    }
+
     /// The data lanes that are up, and word of changes.
     pub fn lanes(&self) -> watch::Receiver<Vec<LaneInfo>> {
         self.0.lanes.subscribe()
@@ -438,7 +446,7 @@ impl Link {
 impl TransferPort {
     /// Says how many bytes of data units may wait here before the peer is held to break its window.
     pub(crate) fn set_data_limit(&self, window_bytes: u64) {
-        let limit = window_bytes + 2 * (limits::DATA_FRAME_BYTES_MAX as u64);
+        let limit = window_bytes + (limits::COPIES_MAX * limits::DATA_FRAME_BYTES_MAX) as u64;
         self.account.limit.fetch_max(limit, Ordering::Relaxed);
     }
 

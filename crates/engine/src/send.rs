@@ -4,6 +4,7 @@
 //! lanes, and by the process's budget of buffers.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use sft_base::EntryPath;
 use sft_lane::Transport;
@@ -72,6 +73,7 @@ pub async fn send(port: TransferPort, job: SendJob, events: EventSink) -> Result
         scanning: true,
         offered: HashMap::new(),
         lanes: Vec::new(),
+        begun: Instant::now(),
         jobs_local: 0,
         results,
         share: SendShare::join(),
@@ -93,6 +95,7 @@ struct SendDriver {
     scanning: bool,
     offered: HashMap<u64, Offered>,
     lanes: Vec<LaneLoad>,
+    begun: Instant,
     jobs_local: usize,
     results: mpsc::UnboundedSender<Done>,
     share: SendShare,
@@ -104,15 +107,43 @@ struct SendDriver {
 struct LaneLoad {
     lane: LaneInfo,
     units: usize,
+    /// What its system had taken when it was looked at last.
+    bytes_written: Option<u64>,
 }
 
 /// What came of work that ran beside the driver.
 enum Done {
-    Read { entry: u64, offset: u64, cv: sft_base::ChainingValue },
-    ReadFailed { unit: u64, lane: u64, error: WireError },
-    Sent { lane: u64, transport: Transport, bytes: u64, lost: Option<String> },
-    Checked { entry: u64, node: sft_base::Node, own: Result<sft_base::ChainingValue, WireError> },
-    Closed { entry: u64, unchanged: Result<(), WireError> },
+    /// A lane is handed a unit.
+    Begun {
+        unit: u64,
+        lane: u64,
+    },
+    Read {
+        entry: u64,
+        offset: u64,
+        cv: sft_base::ChainingValue,
+    },
+    ReadFailed {
+        unit: u64,
+        lane: u64,
+        error: WireError,
+    },
+    Sent {
+        unit: u64,
+        lane: u64,
+        transport: Transport,
+        bytes: u64,
+        lost: Option<String>,
+    },
+    Checked {
+        entry: u64,
+        node: sft_base::Node,
+        own: Result<sft_base::ChainingValue, WireError>,
+    },
+    Closed {
+        entry: u64,
+        unchanged: Result<(), WireError>,
+    },
 }
 
 impl SendDriver {
@@ -125,8 +156,11 @@ impl SendDriver {
         let link = port.link.clone();
         let mut lanes = link.lanes();
         let mut pending = None;
+        let mut looks = tokio::time::interval(LANES_LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         lanes.mark_changed();
         loop {
+            self.tell_time();
             self.offer_what_waits();
             self.give_work();
             if pending.is_none() {
@@ -144,6 +178,7 @@ impl SendDriver {
             tokio::select! {
                 biased;
                 end = link.ended() => return Err(end.into()),
+                _ = looks.tick() => self.look_at_lanes(&link),
                 message = port.control.recv() => {
                     let Some(message) = message else { return Err(link.ended().await.into()) };
                     self.handle(message, &link).await?;
@@ -178,6 +213,10 @@ impl SendDriver {
         }
     }
 
+    fn tell_time(&mut self) {
+        self.machine.set_time(self.begun.elapsed().as_millis() as u64);
+    }
+
     fn offer_what_waits(&mut self) {
         while self.machine.may_offer() > 0 {
             let Some(found) = self.waiting.pop_front() else { break };
@@ -203,7 +242,9 @@ impl SendDriver {
 
     /// Gives every lane that has room a data unit, in turn, and does what needs no lane.
     fn give_work(&mut self) {
-        let mut units: usize = self.lanes.iter().map(|load| load.units).sum();
+        // What is stuck in a silent lane must not keep the others from work.
+        let trusted = self.lanes.iter().filter(|load| !self.machine.is_suspect(load.lane.id));
+        let mut units: usize = trusted.map(|load| load.units).sum();
         let most = self.share.units();
         let useful = self.useful_lanes();
         let mut idle_lanes = 0;
@@ -236,10 +277,11 @@ impl SendDriver {
         }
     }
 
-    /// The lanes to use: all, but for QUIC on a short path where TCP is up.
+    /// The lanes to use: all, but for QUIC on a short path where TCP is up and not in doubt.
     fn useful_lanes(&self) -> Vec<usize> {
         let is_tcp = |load: &LaneLoad| load.lane.transport == Transport::Tcp;
-        let tcp_alone = self.short_path && self.lanes.iter().any(is_tcp);
+        let is_sound = |load: &LaneLoad| is_tcp(load) && !self.machine.is_suspect(load.lane.id);
+        let tcp_alone = self.short_path && self.lanes.iter().any(is_sound);
         (0..self.lanes.len()).filter(|&place| !tcp_alone || is_tcp(&self.lanes[place])).collect()
     }
 
@@ -305,16 +347,21 @@ impl SendDriver {
     }
 
     fn take(&mut self, done: Done) {
+        self.tell_time();
         match done {
             Done::Read { entry, offset, cv } => self.machine.piece_read(entry, offset, cv),
             Done::ReadFailed { unit, lane, error } => {
                 self.unload(lane);
-                self.machine.piece_failed(unit, error);
+                self.machine.piece_failed(unit, lane, error);
             }
-            Done::Sent { lane, transport, bytes, lost } => {
+            Done::Begun { unit, lane } => self.machine.unit_begun(unit, lane),
+            Done::Sent { unit, lane, transport, bytes, lost } => {
                 self.unload(lane);
                 match lost {
-                    None => self.events.add(by_transport(transport), bytes),
+                    None => {
+                        self.machine.unit_taken(unit, lane);
+                        self.events.add(by_transport(transport), bytes);
+                    }
                     Some(reason) => self.lose_lane(lane, reason),
                 }
             }
@@ -327,6 +374,25 @@ impl SendDriver {
             Done::Closed { entry, unchanged } => {
                 self.jobs_local -= 1;
                 self.machine.closed(entry, unchanged);
+            }
+        }
+    }
+
+    /// Tells the machine which lanes move, and gives those up that are silent. Over QUIC the connection tells by itself.
+    fn look_at_lanes(&mut self, link: &crate::Link) {
+        self.tell_time();
+        for load in &mut self.lanes {
+            let bytes_written = load.lane.sender.bytes_written();
+            if load.bytes_written != bytes_written {
+                load.bytes_written = bytes_written;
+                self.machine.lane_moved(load.lane.id);
+            }
+        }
+        for id in self.machine.silent_lanes() {
+            let is_tcp = |load: &LaneLoad| load.lane.id == id && load.lane.transport == Transport::Tcp;
+            if self.lanes.iter().any(is_tcp) {
+                link.give_up_lane(id);
+                self.lose_lane(id, "nothing was heard of what it carries".into());
             }
         }
     }
@@ -345,7 +411,8 @@ impl SendDriver {
         for lane in now {
             if self.lanes.iter().all(|load| load.lane.id != lane.id) {
                 self.events.tell(Event::LaneUp { transport: lane.transport });
-                self.lanes.push(LaneLoad { lane, units: 0 });
+                let bytes_written = lane.sender.bytes_written();
+                self.lanes.push(LaneLoad { lane, units: 0, bytes_written });
             }
         }
     }
@@ -359,6 +426,7 @@ impl SendDriver {
     }
 
     async fn handle(&mut self, message: ControlMessage, link: &crate::Link) -> Result<(), TransferError> {
+        self.tell_time();
         match self.machine.handle(message) {
             Ok(events) => {
                 events.into_iter().for_each(|event| self.note(event));
@@ -437,13 +505,17 @@ async fn send_unit(
     buffer: OwnedSemaphorePermit,
 ) {
     let bytes = content.len() as u64;
+    // A driver that is gone wants no results.
+    let _ = results.send(Done::Begun { unit, lane: lane.id });
     // What is oldest goes first: a receiver waits for it longest.
     let priority = i32::MAX - (unit % (i32::MAX as u64)) as i32;
     let sending = lane.sender.send(ty, header.into(), content, priority);
     let sent = SendShare::hand_over(buffer, sending).await;
     let lost = sent.err().map(|error| error.to_string());
-    let _ = results.send(Done::Sent { lane: lane.id, transport: lane.transport, bytes, lost });
+    let _ = results.send(Done::Sent { unit, lane: lane.id, transport: lane.transport, bytes, lost });
 }
 
+/// How often lanes are looked at.
+const LANES_LOOK: Duration = Duration::from_secs(1);
 /// Files that are compared or looked at again at a time.
 const LOCAL_JOBS_MAX: usize = 4;

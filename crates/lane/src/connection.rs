@@ -5,6 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quinn::{Endpoint, VarInt};
@@ -144,10 +145,10 @@ impl Connection {
         }
         .map_err(|error| error.to_string())?;
         let peer_key = key_of(state.peer_certificates())?;
-        let stream = Arc::clone(socket.stream());
+        let (stream, written) = (Arc::clone(socket.stream()), Arc::clone(socket.written()));
         let remote = stream.peer_addr().map_err(|error| error.to_string())?;
         let local = stream.local_addr().ok().map(canonical);
-        let link = Link::Tcp { stream, remote: canonical(remote), rtt };
+        let link = Link::Tcp { stream, written, remote: canonical(remote), rtt };
         let (source, sink) = tokio::io::split(tls);
         Ok(Self {
             handle: ConnectionHandle::new(link, local, peer_key, exporter),
@@ -175,7 +176,7 @@ struct Shared {
 #[derive(Debug)]
 enum Link {
     Quic { connection: quinn::Connection, endpoint: Endpoint },
-    Tcp { stream: Arc<TcpStream>, remote: SocketAddr, rtt: Duration },
+    Tcp { stream: Arc<TcpStream>, written: Arc<AtomicU64>, remote: SocketAddr, rtt: Duration },
 }
 
 impl ConnectionHandle {
@@ -261,6 +262,14 @@ impl ConnectionHandle {
         match &self.0.link {
             Link::Quic { connection, .. } => Some(connection),
             Link::Tcp { .. } => None,
+        }
+    }
+
+    /// How many bytes the system has taken for a TCP connection; none over QUIC, which watches over itself.
+    pub(crate) fn bytes_written(&self) -> Option<u64> {
+        match &self.0.link {
+            Link::Quic { .. } => None,
+            Link::Tcp { written, .. } => Some(written.load(Ordering::Relaxed)),
         }
     }
 

@@ -66,6 +66,23 @@ impl DataSender {
         }
     }
 
+    /// How many bytes this end's system has taken for the lane: while that grows, the lane moves. None over QUIC, whose
+    /// connection ends by itself when it has gone silent.
+    pub fn bytes_written(&self) -> Option<u64> {
+        match &self.0 {
+            Outlet::Quic(_) => None,
+            Outlet::Tcp(outlet) => outlet.handle.bytes_written(),
+        }
+    }
+
+    /// Ends a lane over TCP at once: what waits to be sent on it fails, and its receiver sees the end. Over QUIC there may
+    /// be more on the connection than data, and nothing happens.
+    pub fn give_up(&self) {
+        if let Outlet::Tcp(outlet) = &self.0 {
+            outlet.handle.close(0, "the lane is silent");
+        }
+    }
+
     /// How many sends at once are worth having.
     pub fn parallel(&self) -> usize {
         match self.0 {

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub(crate) type Tls = TlsStream<Socket>;
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: Arc<TcpStream>,
+    written: Arc<AtomicU64>,
     inbox: Vec<u8>,
     /// What of the inbox was received and not yet taken.
     held: std::ops::Range<usize>,
@@ -29,12 +31,18 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream: Arc::new(stream), inbox: vec![0; INBOX_BYTES_MIN], held: 0..0 }
+        let (stream, written) = (Arc::new(stream), Arc::default());
+        Self { stream, written, inbox: vec![0; INBOX_BYTES_MIN], held: 0..0 }
     }
 
     /// The connection itself, for questions and for [`hang_up`].
     pub(crate) fn stream(&self) -> &Arc<TcpStream> {
         &self.stream
+    }
+
+    /// How many bytes the system has taken so far: it takes more when the peer's system has acknowledged some.
+    pub(crate) fn written(&self) -> &Arc<AtomicU64> {
+        &self.written
     }
 
     /// Fills the empty inbox with one system call. An inbox that was filled to the brim grows: the peer sends in bulk.
@@ -88,7 +96,11 @@ impl AsyncWrite for Socket {
             ready!(self.stream.poll_write_ready(cx))?;
             match self.stream.try_write_vectored(data) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                done => return Poll::Ready(done),
+                done => {
+                    let written = done.as_ref().map_or(0, |written| *written as u64);
+                    self.written.fetch_add(written, Ordering::Relaxed);
+                    return Poll::Ready(done);
+                }
             }
         }
     }

@@ -83,6 +83,12 @@ impl Relay {
         self.tcp.reset(at_most)
     }
 
+    /// From now on the connection that carried most swallows what either end sends, and stays open: both systems believe
+    /// that all is well. How much it had carried.
+    pub fn silence_busiest_tcp(&self) -> u64 {
+        self.tcp.silence_busiest()
+    }
+
     /// Connections that stand.
     pub fn tcp_connections(&self) -> usize {
         self.tcp.standing()
@@ -215,6 +221,29 @@ mod tests {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         relay.close_tcp();
         assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, relay.port())).is_err());
+    }
+
+    #[test]
+    fn the_busiest_connection_swallows_and_stays_open() {
+        let relay = Relay::start(echo().0);
+        let connect = || {
+            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, relay.port())).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            stream
+        };
+        let (mut quiet, mut busy) = (connect(), connect());
+        let mut answer = [0; 100];
+        quiet.write_all(&[1; 9]).unwrap();
+        quiet.read_exact(&mut answer[..9]).unwrap();
+        busy.write_all(&[1; 100]).unwrap();
+        busy.read_exact(&mut answer).unwrap();
+        assert_eq!(relay.silence_busiest_tcp(), 200);
+        busy.write_all(&[1; 100]).unwrap();
+        let error = busy.read(&mut answer).unwrap_err();
+        assert!(matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
+        quiet.write_all(&[1; 9]).unwrap();
+        quiet.read_exact(&mut answer[..9]).unwrap();
+        assert_eq!(relay.tcp_connections(), 2);
     }
 
     #[test]

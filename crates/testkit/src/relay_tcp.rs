@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -26,6 +26,10 @@ type Standing = Arc<Mutex<Vec<Arc<Connection>>>>;
 #[derive(Debug, Default)]
 struct Connection {
     reset: AtomicBool,
+    /// What is read is thrown away.
+    silent: AtomicBool,
+    /// Bytes that were read.
+    carried: AtomicU64,
     /// Both ends, dropped to cut it.
     halves_over: AtomicBool,
 }
@@ -53,6 +57,15 @@ impl Tcp {
         let standing = self.lock();
         let chosen = standing.iter().take(at_most);
         chosen.map(|connection| connection.reset.store(true, Ordering::Relaxed)).count()
+    }
+
+    pub(crate) fn silence_busiest(&self) -> u64 {
+        let carried = |connection: &Arc<Connection>| connection.carried.load(Ordering::Relaxed);
+        let standing = self.lock();
+        let speaking = standing.iter().filter(|connection| !connection.silent.load(Ordering::Relaxed));
+        let busiest = speaking.max_by_key(|connection| carried(connection)).expect("a connection stands");
+        busiest.silent.store(true, Ordering::Relaxed);
+        carried(busiest)
     }
 
     pub(crate) fn standing(&self) -> usize {
@@ -118,8 +131,12 @@ impl Half {
         let mut buffer = vec![0; 64 << 10];
         while !self.is_cut(conditions) {
             match from.read(&mut buffer) {
+                // Neither end learns that the other has gone.
+                Ok(0) if self.is_silent() => thread::sleep(LOOK),
                 Ok(0) => break,
+                Ok(_) if self.is_silent() => {}
                 Ok(read) => {
+                    self.connection.carried.fetch_add(read as u64, Ordering::Relaxed);
                     // What is not read meanwhile fills the windows of both ends, as on a path that has gone silent.
                     while conditions.fate() == Fate::Vanish && !self.is_cut(conditions) {
                         thread::sleep(LOOK);
@@ -143,6 +160,10 @@ impl Half {
             let mut standing = self.standing.lock().expect("no holder of this lock panics");
             standing.retain(|other| !Arc::ptr_eq(other, &self.connection));
         }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.connection.silent.load(Ordering::Relaxed)
     }
 
     fn is_cut(&self, conditions: &Conditions) -> bool {

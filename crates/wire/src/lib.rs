@@ -12,6 +12,7 @@ mod control;
 mod data;
 mod error;
 mod job;
+mod lane_watch;
 mod receiver;
 mod sender;
 mod sender_event;

@@ -1,8 +1,8 @@
 //! The sending end of one transfer, as a pure machine (spec/wire.md, "Sender").
 //!
 //! The driver scans, reads and hashes; this decides what is offered, what is read next and for which lane, what is sent
-//! again after a lane was lost, and when all is settled. It holds entries that are not settled and data units that are
-//! not acknowledged: both are bounded by the receiver's window.
+//! again after a lane was lost, which lanes are silent, and when all is settled. It holds entries that are not settled and
+//! data units that are not acknowledged: both are bounded by the receiver's window.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -12,12 +12,13 @@ use sft_base::{ByteRanges, ChainingValue, CvTree, Node, limits};
 use crate::control::ControlMessage;
 use crate::error::{WireError, broken};
 use crate::job::Job;
+use crate::lane_watch::Progress;
 use crate::message::{
     Cancel, Commit, Done, Entry, EntryKind, EntryUnapplied, Finish, Finished, Got, Offer, Partial,
     SourceFailure, Want, Window,
 };
 use crate::sender_event::{Outcome, SenderEvent};
-use crate::units::{Unit, UnitContent, Units};
+use crate::units::{UnitContent, Units};
 
 /// One transfer, seen from the end that has the content.
 #[derive(Debug)]
@@ -114,6 +115,11 @@ impl Sender {
     /// The receiver's windows, once it has accepted.
     pub fn set_window(&mut self, window: Window) {
         self.window = window;
+    }
+
+    /// Tells the time, in milliseconds since any moment: what is told and asked from here on happens then.
+    pub fn set_time(&mut self, now_ms: u64) {
+        self.units.now_ms = now_ms;
     }
 
     /// How many entries may be offered now.
@@ -229,20 +235,51 @@ impl Sender {
         None
     }
 
-    /// The next data unit to read and send on `lane`: [`Job::Pack`] or [`Job::Piece`]. None while nothing is wanted or
-    /// the window is full.
+    /// The next data unit to read and send on `lane`: [`Job::Pack`] or [`Job::Piece`]. It may be one that another lane
+    /// carries too. None while nothing is wanted, the window is full or the lane is doubted.
     pub fn poll_job(&mut self, lane: u64) -> Option<Job> {
-        if self.end.is_some() {
+        if self.end.is_some() || !self.units.may_carry(lane) {
             return None;
         }
-        if let Some(job) = self.next_again(lane) {
+        let entries = &self.entries;
+        let is_open = |entry| entries.contains_key(&entry);
+        let again = self.units.next_again(lane, is_open);
+        if let Some(job) = again.or_else(|| self.units.rescue(lane, is_open)) {
             return Some(job);
         }
-        if self.small_is_due() {
+        let job = if self.small_is_due() {
             self.next_pack(lane)
         } else {
             self.next_piece(lane).or_else(|| self.next_pack(lane))
-        }
+        };
+        let entries = &self.entries;
+        job.or_else(|| self.units.help(lane, |entry| entries.contains_key(&entry)))
+    }
+
+    /// The content of a unit was read, and the lane is handed it.
+    pub fn unit_begun(&mut self, unit: u64, lane: u64) {
+        self.units.progress(unit, lane, Progress::Begun);
+    }
+
+    /// The lane has taken the last byte of a unit, which is not yet its arrival.
+    pub fn unit_taken(&mut self, unit: u64, lane: u64) {
+        self.units.progress(unit, lane, Progress::Taken);
+    }
+
+    /// Bytes of data have left for a lane since this was said last.
+    pub fn lane_moved(&mut self, lane: u64) {
+        self.units.moved(lane);
+    }
+
+    /// Whether a lane has been silent for so long that others should be at hand.
+    pub fn is_suspect(&self, lane: u64) -> bool {
+        self.units.is_suspect(lane)
+    }
+
+    /// Lanes that may be given up: they are silent, and the receiver is at work (spec/wire.md, "Silence and loss"). For
+    /// those that are, [`Sender::lane_lost`] follows.
+    pub fn silent_lanes(&self) -> Vec<u64> {
+        if self.end.is_some() { Vec::new() } else { self.units.silent_lanes() }
     }
 
     /// A piece was read: its chaining value. It may be said after the receiver has acknowledged the piece, and again when
@@ -259,12 +296,9 @@ impl Sender {
         }
     }
 
-    /// A piece could not be read: its file fails, and the unit is never sent.
-    pub fn piece_failed(&mut self, unit: u64, error: WireError) {
-        if let Some(Unit { content: UnitContent::Piece { entry, .. }, bytes, .. }) =
-            self.units.open.remove(&unit)
-        {
-            self.units.bytes -= bytes;
+    /// A piece could not be read for a lane: its file fails, and the unit is never sent, unless another lane has it.
+    pub fn piece_failed(&mut self, unit: u64, lane: u64, error: WireError) {
+        if let Some(UnitContent::Piece { entry, .. }) = self.units.fail(unit, lane) {
             self.give_up(entry, error);
         }
     }
@@ -310,9 +344,7 @@ impl Sender {
 
     /// A lane was lost: what it carried and nobody acknowledged goes out again, on others.
     pub fn lane_lost(&mut self, lane: u64) {
-        let lost = self.units.open.iter().filter(|(_, unit)| unit.lane == lane).map(|(&number, _)| number);
-        let lost: Vec<u64> = lost.filter(|number| !self.units.again.contains(number)).collect();
-        self.units.again.extend(lost);
+        self.units.lane_lost(lane);
     }
 
     /// How the transfer ended; none while it runs.
@@ -395,12 +427,8 @@ impl Sender {
             if run.numbers().end > self.units.next || run.first.checked_add(run.count).is_none() {
                 return Err(broken("got names a data unit that was not sent"));
             }
-            let numbers: Vec<u64> = self.units.open.range(run.numbers()).map(|(&number, _)| number).collect();
-            for number in numbers {
-                bytes += self.units.open.remove(&number).map_or(0, |unit| unit.bytes);
-            }
+            bytes += self.units.acknowledge(run.numbers());
         }
-        self.units.bytes -= bytes;
         if bytes > 0 {
             events.push(SenderEvent::Acknowledged { bytes });
         }
@@ -452,19 +480,6 @@ impl Sender {
         self.end = Some(Ok(done));
         events.push(SenderEvent::Ended);
         Ok(())
-    }
-
-    fn next_again(&mut self, lane: u64) -> Option<Job> {
-        while let Some(number) = self.units.again.pop_front() {
-            // What was acknowledged meanwhile is gone.
-            let Some(unit) = self.units.open.get_mut(&number) else { continue };
-            unit.lane = lane;
-            return Some(match unit.content.clone() {
-                UnitContent::Pack(files) => Job::Pack { unit: number, files },
-                UnitContent::Piece { entry, range } => Job::Piece { unit: number, entry, range },
-            });
-        }
-        None
     }
 
     /// Whether a pack should go before a piece: a full one waits, or there is nothing else.

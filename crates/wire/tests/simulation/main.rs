@@ -1,4 +1,5 @@
-//! Two machines, a virtual clock, and a network that delays, reorders, loses lanes and loses sessions, all from a seed.
+//! Two machines, a virtual clock, and a network that delays, reorders, loses lanes, silences lanes and loses sessions, before
+//! a disk that stalls; all from a seed. Only lanes that are silent may be given up.
 //!
 //! A failure prints the seed; `SFT_SIM_SEED=<seed>` replays that one alone.
 
@@ -6,28 +7,43 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
 use sft_base::limits::PIECE_BYTES;
-use sft_base::{ChainingValue, Digest, EntryPath, Kind, Meta, Node, Time, node_cv};
+use sft_base::{ChainingValue, Digest, EntryPath, Node, node_cv};
 use sft_wire::message::{Entry, EntryKind, PackHeader, PackedFile, PieceHeader, SourceFailure, Window};
 use sft_wire::{
     Code, ControlMessage, Decision, Job, PieceArrival, Receiver, ReceiverEvent, Sender, SenderEvent,
     WireError,
 };
 
+use rng::Rng;
+use tree::{Fate, File, Tree, path};
+
+mod rng;
+mod tree;
+
 const SEEDS: u64 = 300;
+/// Milliseconds between two looks at the lanes.
+const TICK: u64 = 1_000;
+/// Milliseconds for which a sender may hear nothing while the disk does not stall: less than a slow lane's unit takes.
+const STUCK: u64 = 60_000;
 
 #[test]
 fn every_transfer_ends_with_what_was_offered() {
     if let Ok(seed) = std::env::var("SFT_SIM_SEED") {
-        return simulate(seed.parse().expect("SFT_SIM_SEED is a number"));
+        simulate(seed.parse().expect("SFT_SIM_SEED is a number"));
+        return;
     }
+    let mut given_up = 0;
     for seed in 0..SEEDS {
         let outcome = std::panic::catch_unwind(|| simulate(seed));
         assert!(outcome.is_ok(), "seed {seed} fails; replay it with SFT_SIM_SEED={seed}");
+        given_up += outcome.unwrap_or_default();
     }
+    assert!(given_up > SEEDS / 10, "{given_up} silent lanes were given up");
 }
 
-/// One whole story: sessions are lost until one comes to its end.
-fn simulate(seed: u64) {
+/// One whole story: sessions are lost until one comes to its end. How many silent lanes were given up.
+fn simulate(seed: u64) -> u64 {
+    let mut given_up = 0;
     let mut rng = Rng::new(seed);
     let tree = Tree::grow(&mut rng);
     let mut disk = Disk::default();
@@ -37,7 +53,9 @@ fn simulate(seed: u64) {
         // The last session is let live, so that the story has an end.
         let lose_at = (sessions < 5 && rng.one_in(2)).then(|| 1 + rng.below(400));
         let mut world = World::new(&tree, &mut disk, &mut rng, lose_at);
-        if world.run() {
+        let ended = world.run();
+        given_up += world.given_up;
+        if ended {
             break;
         }
     }
@@ -49,69 +67,7 @@ fn simulate(seed: u64) {
     }
     let dressed: BTreeSet<_> = tree.dirs.iter().cloned().collect();
     assert_eq!(disk.dressed, dressed, "every directory got its attributes");
-}
-
-/// What is offered.
-struct Tree {
-    entries: Vec<Entry>,
-    files: BTreeMap<EntryPath, File>,
-    dirs: Vec<EntryPath>,
-}
-
-struct File {
-    content: Vec<u8>,
-    digest: Digest,
-    fate: Fate,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Sound,
-    /// The sender cannot read it.
-    Unreadable,
-    /// It changes while it is read.
-    Changes,
-    /// The receiver may not write it.
-    Unwritable,
-}
-
-impl Tree {
-    fn grow(rng: &mut Rng) -> Self {
-        let mut tree = Self { entries: Vec::new(), files: BTreeMap::new(), dirs: Vec::new() };
-        let dirs = 1 + rng.below(4);
-        for d in 0..dirs {
-            let dir = path(&format!("d{d}"));
-            tree.dirs.push(dir.clone());
-            tree.entries.push(entry(dir.clone(), EntryKind::Dir, 0));
-            for f in 0..rng.below(60) {
-                let size = match rng.below(30) {
-                    0 => PIECE_BYTES + 1 + rng.below(3 * PIECE_BYTES),
-                    1 => PIECE_BYTES * (1 + rng.below(3)),
-                    2 => 0,
-                    _ => rng.below(3000),
-                };
-                let file = path(&format!("d{d}/f{f}"));
-                tree.entries.push(entry(file.clone(), EntryKind::File, size));
-                tree.files.insert(file, File::grow(size, rng));
-            }
-            tree.entries.push(entry(dir, EntryKind::DirEnd, 0));
-        }
-        tree
-    }
-}
-
-impl File {
-    fn grow(size: u64, rng: &mut Rng) -> Self {
-        let salt = rng.next();
-        let content: Vec<u8> = (0..size).map(|i| (i ^ (i >> 9) ^ salt) as u8).collect();
-        let fate = match rng.below(25) {
-            0 => Fate::Unreadable,
-            1 => Fate::Changes,
-            2 => Fate::Unwritable,
-            _ => Fate::Sound,
-        };
-        Self { digest: Digest::of(&content), content, fate }
-    }
+    given_up
 }
 
 /// What outlives a session.
@@ -126,16 +82,30 @@ struct Disk {
 enum Event {
     ToReceiver(ControlMessage),
     ToSender(ControlMessage),
-    Data { lane: u64, unit: Unit },
+    Data {
+        lane: u64,
+        unit: Unit,
+    },
     Sender(SenderWork),
     Receiver(ReceiverWork),
     LaneLost(u64),
+    /// The sender's driver looks at its lanes.
+    Tick,
 }
 
 #[derive(Clone)]
 enum Unit {
     Piece(PieceHeader, u64),
     Pack(PackHeader),
+}
+
+impl Unit {
+    fn number(&self) -> u64 {
+        match self {
+            Self::Piece(header, _) => header.unit,
+            Self::Pack(header) => header.unit,
+        }
+    }
 }
 
 enum SenderWork {
@@ -168,6 +138,15 @@ struct World<'a> {
     window: Window,
     lanes: BTreeMap<u64, u64>,
     lane_next: u64,
+    /// Lanes that swallow what they take.
+    silent: BTreeSet<u64>,
+    /// A lane that needs a minute for a unit, and takes its bytes all the while.
+    slow: Option<u64>,
+    /// Until when the receiver's disk does nothing.
+    stalled: u64,
+    given_up: u64,
+    /// When the sender was last told something.
+    told: u64,
     offered: usize,
     paths: HashMap<u64, EntryPath>,
     settled: BTreeSet<u64>,
@@ -180,6 +159,7 @@ impl<'a> World<'a> {
         let mut lanes = BTreeMap::new();
         let lane_next = 1 + rng.below(4);
         lanes.extend((0..lane_next).map(|lane| (lane, 0)));
+        let slow = (lane_next > 1 && rng.one_in(3)).then_some(0);
         Self {
             tree,
             disk,
@@ -194,6 +174,11 @@ impl<'a> World<'a> {
             window,
             lanes,
             lane_next,
+            silent: BTreeSet::new(),
+            slow,
+            stalled: 0,
+            given_up: 0,
+            told: 0,
             offered: 0,
             paths: HashMap::new(),
             settled: BTreeSet::new(),
@@ -204,7 +189,9 @@ impl<'a> World<'a> {
     /// Whether the transfer came to its end; else its session was lost.
     fn run(&mut self) -> bool {
         self.sender.fail_source(SourceFailure { path: path("gone"), error: Code::VANISHED.because("gone") });
+        self.at(TICK, Event::Tick);
         loop {
+            self.sender.set_time(self.clock);
             self.pump();
             if let Some(end) = self.sender.end() {
                 let done = *end.as_ref().expect("nobody cancels");
@@ -217,6 +204,8 @@ impl<'a> World<'a> {
                 panic!("nothing is under way, and the transfer has no end: {:?}", self.sender);
             };
             self.clock = at;
+            self.sender.set_time(at);
+            assert!(at < self.told + STUCK, "nothing gets on: {:?}", self.sender);
             let event = self.events.remove(&serial).expect("queued with its serial");
             self.happen(event);
             if self.lose_at.is_some_and(|lose_at| self.serial > lose_at * 4) {
@@ -225,18 +214,56 @@ impl<'a> World<'a> {
             if self.rng.one_in(150) && self.serial < 5_000 {
                 self.lose_a_lane();
             }
+            if self.rng.one_in(300) && self.serial < 5_000 {
+                self.silence_a_lane();
+            }
+            // Between two stalls it gets what has come done: what is half done then is acknowledged in no order.
+            if self.rng.one_in(1_000) && self.serial < 5_000 && self.clock > self.stalled + 5_000 {
+                self.stalled = self.clock + self.rng.below(60_000);
+                self.told = self.told.max(self.stalled);
+            }
         }
     }
 
     fn lose_a_lane(&mut self) {
-        let Some(&lane) = self.lanes.keys().nth(self.rng.below(self.lanes.len() as u64) as usize) else {
-            return;
-        };
+        let Some(lane) = self.any_lane() else { return };
         self.lanes.remove(&lane);
         // The sender learns of it a while later; a new one comes up.
         self.after(100, Event::LaneLost(lane));
+        self.add_lane();
+    }
+
+    /// Another lane lives on, or nothing would tell a silent lane from a receiver that is busy.
+    fn silence_a_lane(&mut self) {
+        let Some(lane) = self.any_lane() else { return };
+        self.silent.insert(lane);
+        if self.lanes.keys().all(|lane| self.silent.contains(lane) || self.slow == Some(*lane)) {
+            self.add_lane();
+        }
+    }
+
+    fn any_lane(&mut self) -> Option<u64> {
+        let place = self.rng.below(self.lanes.len() as u64) as usize;
+        self.lanes.keys().nth(place).copied()
+    }
+
+    fn add_lane(&mut self) {
         self.lanes.insert(self.lane_next, 0);
         self.lane_next += 1;
+    }
+
+    fn tick(&mut self) {
+        if let Some(slow) = self.slow.filter(|slow| self.lanes.get(slow).is_some_and(|load| *load > 0)) {
+            self.sender.lane_moved(slow);
+        }
+        for lane in self.sender.silent_lanes() {
+            assert!(self.silent.contains(&lane), "lane {lane} lives");
+            self.lanes.remove(&lane);
+            self.given_up += 1;
+            self.sender.lane_lost(lane);
+            self.add_lane();
+        }
+        self.at(self.clock + TICK, Event::Tick);
     }
 
     fn after(&mut self, most: u64, event: Event) {
@@ -304,6 +331,7 @@ impl<'a> World<'a> {
                 self.follow(events);
             }
             Event::ToSender(message) => {
+                self.told = self.told.max(self.clock);
                 for event in self.sender.handle(message).expect("the receiver keeps to the protocol") {
                     if let SenderEvent::Settled { number, .. } = event {
                         assert!(self.settled.insert(number), "entry {number} is settled twice");
@@ -314,12 +342,22 @@ impl<'a> World<'a> {
                 // What a lane that is lost still carried does not come.
                 if let Some(load) = self.lanes.get_mut(&lane) {
                     *load -= 1;
-                    self.arrive(unit);
+                    self.sender.unit_taken(unit.number(), lane);
+                    if !self.silent.contains(&lane) {
+                        self.arrive(unit);
+                    }
                 }
             }
             Event::Sender(work) => self.sender_work(work),
+            Event::Receiver(work) if self.clock < self.stalled => {
+                // Entries are decided on in order; what else has piled up is done in any.
+                let in_order = matches!(work, ReceiverWork::Decide(..));
+                let later = if in_order { 0 } else { self.rng.below(30) };
+                self.at(self.stalled + later, Event::Receiver(work));
+            }
             Event::Receiver(work) => self.receiver_work(work),
             Event::LaneLost(lane) => self.sender.lane_lost(lane),
+            Event::Tick => self.tick(),
         }
     }
 
@@ -340,7 +378,7 @@ impl<'a> World<'a> {
                     }
                 });
                 let header = PackHeader { transfer: 7, unit, files: packed.collect() };
-                self.after(100, Event::Data { lane, unit: Unit::Pack(header) });
+                self.carry(lane, Unit::Pack(header));
             }
             SenderWork::Read { unit, entry, lane, range } => {
                 let file = self.file(entry);
@@ -348,7 +386,7 @@ impl<'a> World<'a> {
                     if let Some(load) = self.lanes.get_mut(&lane) {
                         *load -= 1;
                     }
-                    return self.sender.piece_failed(unit, Code::READ.because("no"));
+                    return self.sender.piece_failed(unit, lane, Code::READ.because("no"));
                 }
                 let content = &file.content[range.start as usize..range.end as usize];
                 let cv = node_cv(range.start, content);
@@ -356,7 +394,7 @@ impl<'a> World<'a> {
                 let told = SenderWork::Tell { entry, offset: range.start, cv };
                 self.after(200, Event::Sender(told));
                 let header = PieceHeader { transfer: 7, unit, entry, offset: range.start, cv };
-                self.after(100, Event::Data { lane, unit: Unit::Piece(header, range.end - range.start) });
+                self.carry(lane, Unit::Piece(header, range.end - range.start));
             }
             SenderWork::Tell { entry, offset, cv } => self.sender.piece_read(entry, offset, cv),
             SenderWork::Check { entry, node } => {
@@ -371,6 +409,13 @@ impl<'a> World<'a> {
                 self.sender.closed(entry, unchanged);
             }
         }
+    }
+
+    fn carry(&mut self, lane: u64, unit: Unit) {
+        self.sender.unit_begun(unit.number(), lane);
+        let at_least = if self.slow == Some(lane) && !self.silent.contains(&lane) { 40_000 } else { 0 };
+        let at = self.clock + at_least + 1 + self.rng.below(100 + at_least);
+        self.at(at, Event::Data { lane, unit });
     }
 
     fn arrive(&mut self, unit: Unit) {
@@ -495,39 +540,5 @@ impl<'a> World<'a> {
             }
         }
         assert!(self.window.entries >= 1);
-    }
-}
-
-fn path(text: &str) -> EntryPath {
-    EntryPath::from_typed(text.as_bytes()).expect("a plain path")
-}
-
-fn entry(path: EntryPath, kind: EntryKind, size: u64) -> Entry {
-    let meta = Meta { kind: Kind::File, size, modified: Time { secs: 1, nanos: 2 }, mode: 0o644 };
-    Entry { kind, ..Entry::new(path, &meta) }
-}
-
-/// splitmix64.
-struct Rng(u64);
-
-impl Rng {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
     }
 }
