@@ -22,21 +22,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 
-/// Size of `struct virtio_net_hdr`, which precedes every packet.
-const VNET: usize = 10;
-const NEEDS_CSUM: u8 = 1;
-const GSO_NONE: u8 = 0;
-const GSO_TCPV4: u8 = 1;
-const GSO_TCPV6: u8 = 4;
-const GSO_UDP_L4: u8 = 5;
-const GSO_ECN: u8 = 0x80;
+use crate::packet::{Packet, VNET};
+
+mod packet;
 
 /// TUNSETOFFLOAD bits: checksum, TSO4, TSO6, ECN with TSO, USO4, USO6.
 const OFFLOADS: u64 = 0x01 | 0x02 | 0x04 | 0x08 | 0x20 | 0x40;
-
-const TCP_FIN: u8 = 0x01;
-const TCP_PSH: u8 = 0x08;
-const TCP_CWR: u8 = 0x80;
 
 /// Packets read before deliveries get their turn again.
 const READ_BATCH: usize = 64;
@@ -47,10 +38,12 @@ const MIN_SLEEP_NS: u64 = 20_000;
 const MAX_RUN_NS: u64 = 1_000_000;
 
 const USAGE: &str = "usage: wanlink --a NETNS --b NETNS [--dev NAME] [--delay-ms N] \
-[--loss-pct N] [--rate-mbit N] [--queue-kib N] [--seed N] [--no-gso]
+[--loss-pct N] [--rate-mbit N] [--queue-kib N] [--seed N] [--no-gso] [--no-udp]
   delay is one-way, loss and rate hold in each direction; rate 0 is unlimited;
-  the queue defaults to one bandwidth-delay product (at least 64 KiB).
-  SIGUSR1 prints counters, SIGINT/SIGTERM prints them and ends.";
+  the queue defaults to one bandwidth-delay product (at least 64 KiB);
+  --no-udp drops all UDP, as some firewalls do.
+  SIGUSR1 prints counters, SIGINT/SIGTERM prints them and ends.
+  SIGUSR2 halves the rate, and the next one brings it back.";
 
 #[derive(Clone)]
 struct Config {
@@ -63,17 +56,22 @@ struct Config {
     queue_bytes: u64,
     seed: u64,
     gso: bool,
+    udp: bool,
 }
 
 impl Config {
     fn from_args() -> Result<Self, String> {
         let (mut ns_a, mut ns_b, mut dev) = (None, None, "wan0".to_string());
         let (mut delay_ms, mut loss_pct, mut rate_mbit) = (0.0, 0.0, 0.0);
-        let (mut queue_kib, mut seed, mut gso) = (None, 1.0, true);
+        let (mut queue_kib, mut seed, mut gso, mut udp) = (None, 1.0, true, true);
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             if arg == "--no-gso" {
                 gso = false;
+                continue;
+            }
+            if arg == "--no-udp" {
+                udp = false;
                 continue;
             }
             let value = args.next().ok_or(format!("{arg}: missing value"))?;
@@ -106,6 +104,7 @@ impl Config {
             queue_bytes: queue as u64,
             seed: seed as u64,
             gso,
+            udp,
         })
     }
 }
@@ -193,137 +192,6 @@ impl Stats {
     }
 }
 
-fn be16(b: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([b[at], b[at + 1]])
-}
-
-fn put16(b: &mut [u8], at: usize, v: u16) {
-    b[at..at + 2].copy_from_slice(&v.to_be_bytes());
-}
-
-fn sum16(b: &[u8]) -> u32 {
-    b.chunks_exact(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum()
-}
-
-fn fold(mut sum: u32) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
-}
-
-/// One packet as read from TUN: virtio header, IP header, payload.
-/// A plain packet is a super-packet of one segment.
-struct Packet<'a> {
-    raw: &'a [u8],
-    segment_size: usize,
-    /// Offsets into `raw`: transport header and payload.
-    transport: usize,
-    payload: usize,
-    tcp: bool,
-}
-
-impl<'a> Packet<'a> {
-    fn parse(raw: &'a [u8]) -> Option<Self> {
-        if raw.len() < VNET + 20 {
-            return None;
-        }
-        let gso_type = raw[1] & !GSO_ECN;
-        if gso_type == GSO_NONE {
-            return Some(Self { raw, segment_size: 0, transport: 0, payload: raw.len(), tcp: false });
-        }
-        let tcp = match gso_type {
-            GSO_TCPV4 | GSO_TCPV6 => true,
-            GSO_UDP_L4 => false,
-            _ => return None,
-        };
-        // csum_start is the transport header: every GSO packet has a partial checksum.
-        let transport = VNET + usize::from(u16::from_ne_bytes([raw[6], raw[7]]));
-        if raw[0] & NEEDS_CSUM == 0 || transport + 20 > raw.len() {
-            return None;
-        }
-        let header = if tcp { usize::from(raw[transport + 12] >> 4) * 4 } else { 8 };
-        let segment_size = usize::from(u16::from_ne_bytes([raw[4], raw[5]]));
-        let payload = transport + header;
-        (segment_size > 0 && payload < raw.len()).then_some(Self {
-            raw,
-            segment_size,
-            transport,
-            payload,
-            tcp,
-        })
-    }
-
-    fn segments(&self) -> usize {
-        match self.segment_size {
-            0 => 1,
-            size => (self.raw.len() - self.payload).div_ceil(size),
-        }
-    }
-
-    /// IP length of one segment.
-    fn segment_len(&self, i: usize) -> usize {
-        let body = self.raw.len() - self.payload;
-        let headers = self.payload - VNET;
-        match self.segment_size {
-            0 => headers,
-            size => headers + size.min(body - i * size),
-        }
-    }
-
-    /// Segments `from..to` as a packet of their own.
-    fn run(&self, from: usize, to: usize) -> Vec<u8> {
-        let count = self.segments();
-        if to - from == count {
-            return self.raw.to_vec();
-        }
-        let begin = self.payload + from * self.segment_size;
-        let end = self.raw.len().min(self.payload + to * self.segment_size);
-        let mut out = Vec::with_capacity(self.payload + end - begin);
-        out.extend_from_slice(&self.raw[..self.payload]);
-        out.extend_from_slice(&self.raw[begin..end]);
-        if to - from == 1 {
-            out[1] = GSO_NONE;
-            out[2..6].fill(0);
-        }
-        let transport_len = out.len() - self.transport;
-        if self.tcp {
-            let seq_at = self.transport + 4;
-            let seq = u32::from_be_bytes(out[seq_at..seq_at + 4].try_into().unwrap());
-            let seq = seq.wrapping_add((from * self.segment_size) as u32);
-            out[seq_at..seq_at + 4].copy_from_slice(&seq.to_be_bytes());
-            let flags = &mut out[self.transport + 13];
-            if from > 0 {
-                *flags &= !TCP_CWR;
-            }
-            if to < count {
-                *flags &= !(TCP_FIN | TCP_PSH);
-            }
-        } else {
-            put16(&mut out, self.transport + 4, transport_len as u16);
-        }
-        let (protocol, check_at) = if self.tcp { (6, 16) } else { (17, 6) };
-        let addresses = if out[VNET] >> 4 == 4 {
-            let id = be16(&out, VNET + 4).wrapping_add(from as u16);
-            put16(&mut out, VNET + 4, id);
-            let total = (out.len() - VNET) as u16;
-            put16(&mut out, VNET + 2, total);
-            put16(&mut out, VNET + 10, 0);
-            let checksum = !fold(sum16(&out[VNET..self.transport]));
-            put16(&mut out, VNET + 10, checksum);
-            VNET + 12..VNET + 20
-        } else {
-            let length = (out.len() - VNET - 40) as u16;
-            put16(&mut out, VNET + 4, length);
-            VNET + 8..VNET + 40
-        };
-        // A partial checksum holds the sum of the pseudo header only.
-        let pseudo = fold(sum16(&out[addresses]) + protocol + transport_len as u32);
-        put16(&mut out, self.transport + check_at, pseudo);
-        out
-    }
-}
-
 struct Frame {
     due_ns: u64,
     bytes: Vec<u8>,
@@ -334,6 +202,8 @@ struct Pipe {
     from: Arc<OwnedFd>,
     to: Arc<OwnedFd>,
     config: Config,
+    /// What the rate is at the moment, in bits per second; 0 is unlimited.
+    rate_bps: Arc<AtomicU64>,
     rng: Rng,
     /// When the sender's end of the wire has sent all it has queued.
     wire_free_ns: u64,
@@ -382,6 +252,9 @@ impl Pipe {
     /// Decides the fate of every segment and puts the survivors in flight.
     fn admit(&mut self, raw: &[u8]) {
         let Some(packet) = Packet::parse(raw) else { return };
+        if !self.config.udp && packet.is_udp() {
+            return;
+        }
         let now = clock_ns();
         let count = packet.segments();
         let mut start = 0;
@@ -411,8 +284,9 @@ impl Pipe {
             return false;
         }
         let waiting_ns = u128::from(self.wire_free_ns.saturating_sub(now));
-        let queued = (waiting_ns * u128::from(self.config.rate_bps) / 8_000_000_000) as u64;
-        if queued + len > self.config.queue_bytes && self.config.rate_bps > 0 {
+        let rate_bps = self.rate_bps.load(Relaxed);
+        let queued = (waiting_ns * u128::from(rate_bps) / 8_000_000_000) as u64;
+        if queued + len > self.config.queue_bytes && rate_bps > 0 {
             self.stats.queue_dropped.fetch_add(1, Relaxed);
             return false;
         }
@@ -423,7 +297,7 @@ impl Pipe {
 
     /// Occupies the wire with one segment; returns for how long.
     fn serialise(&mut self, len: u64, now: u64) -> u64 {
-        let wire_ns = (len * 8_000_000_000).checked_div(self.config.rate_bps).unwrap_or(0);
+        let wire_ns = (len * 8_000_000_000).checked_div(self.rate_bps.load(Relaxed)).unwrap_or(0);
         self.wire_free_ns = self.wire_free_ns.max(now) + wire_ns;
         wire_ns
     }
@@ -496,7 +370,7 @@ fn main() {
         exit(2)
     });
     // Blocked in all threads; the main thread takes them with sigwait.
-    let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGUSR1];
+    let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
     // SAFETY: reads a set that lives for the call; the old mask is not asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &signal_set(&signals), std::ptr::null_mut()) };
 
@@ -512,12 +386,14 @@ fn main() {
         })
         .collect();
 
+    let rate_bps = Arc::new(AtomicU64::new(config.rate_bps));
     let all_stats = [Arc::new(Stats::default()), Arc::new(Stats::default())];
     for (side, stats) in all_stats.iter().enumerate() {
         let pipe = Pipe {
             from: tuns[side].clone(),
             to: tuns[1 - side].clone(),
             config: config.clone(),
+            rate_bps: rate_bps.clone(),
             rng: Rng::new(config.seed * 2 + side as u64),
             wire_free_ns: 0,
             in_flight: VecDeque::new(),
@@ -531,6 +407,11 @@ fn main() {
     }
     loop {
         let signal = wait_for_signal(&signals);
+        if signal == libc::SIGUSR2 {
+            let halved = rate_bps.load(Relaxed) < config.rate_bps;
+            rate_bps.store(if halved { config.rate_bps } else { config.rate_bps / 2 }, Relaxed);
+            continue;
+        }
         all_stats[0].print("a->b");
         all_stats[1].print("b->a");
         if signal != libc::SIGUSR1 {
@@ -542,45 +423,6 @@ fn main() {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A UDP super-packet over IPv4: 10 segments of 100 bytes, the last of 50.
-    fn super_packet() -> Vec<u8> {
-        let mut raw = vec![0; VNET + 20 + 8 + 950];
-        raw[0] = NEEDS_CSUM;
-        raw[1] = GSO_UDP_L4;
-        raw[4..6].copy_from_slice(&100u16.to_ne_bytes());
-        raw[6..8].copy_from_slice(&20u16.to_ne_bytes());
-        raw[VNET] = 0x45;
-        raw[VNET + 9] = 17;
-        for (at, byte) in raw[VNET + 28..].iter_mut().enumerate() {
-            *byte = (at / 100) as u8;
-        }
-        raw
-    }
-
-    #[test]
-    fn a_run_is_a_packet_of_its_own() {
-        let raw = super_packet();
-        let packet = Packet::parse(&raw).expect("it is a packet");
-        assert_eq!((packet.segments(), packet.segment_len(0), packet.segment_len(9)), (10, 128, 78));
-        let run = packet.run(3, 5);
-        assert_eq!(run.len(), VNET + 28 + 200);
-        assert_eq!((run[VNET + 28], run[run.len() - 1]), (3, 4));
-        assert_eq!((be16(&run, VNET + 2), be16(&run, VNET + 4), be16(&run, VNET + 24)), (228, 3, 208));
-        assert_eq!(fold(sum16(&run[VNET..VNET + 20])), 0xffff, "the header's checksum holds");
-        let single = packet.run(9, 10);
-        assert_eq!((single[1], single.len()), (GSO_NONE, VNET + 28 + 50));
-        assert_eq!(packet.run(0, 10), raw);
-    }
-
-    #[test]
-    fn what_is_no_packet_is_dropped() {
-        let raw = super_packet();
-        assert!(Packet::parse(&raw[..VNET + 19]).is_none(), "cut short");
-        let mut wrong = raw.clone();
-        wrong[0] = 0;
-        assert!(Packet::parse(&wrong).is_none(), "a super-packet without a partial checksum");
-    }
 
     #[test]
     fn draws_repeat_and_are_even() {
