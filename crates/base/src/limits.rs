@@ -70,6 +70,8 @@ pub const PULL_SOURCES_MAX: usize = 1024;
 pub const LANES_MAX: usize = 16;
 /// Data units of one transfer that are on their way over two lanes at once.
 pub const COPIES_MAX: usize = 2;
+/// Gaps in the numbers of a transfer's data units that have come. A unit whose content cannot be read leaves one for good.
+pub const UNIT_GAPS_MAX: usize = 262_144;
 /// Proofs a client may offer in one session.
 pub const AUTH_ATTEMPTS_MAX: u32 = 6;
 
@@ -154,6 +156,7 @@ pub const ALL: &[(&str, u64)] = named![
     PULL_SOURCES_MAX,
     LANES_MAX,
     COPIES_MAX,
+    UNIT_GAPS_MAX,
     AUTH_ATTEMPTS_MAX,
     AUTH_DEADLINE_MS,
     PING_AFTER_MS,

@@ -16,10 +16,10 @@ use sft_engine::{
 use sft_lane::{Choice, ConnectOptions, Connection, Dialer, Parts, Pin, Transport, into_data};
 use sft_store::FsStore;
 use sft_wire::message::{
-    Attach, Body, Durability, Hello, Op, Place, Proof, PublishMode, Pull, PullSource, Push, Request, Welcome,
-    Window,
+    Attach, Body, Durability, Hello, Op, PackHeader, PackedFile, Place, Proof, PublishMode, Pull, PullSource,
+    Push, Reply, Request, Welcome, Window, frame,
 };
-use sft_wire::{Code, ControlMessage, attach_mac};
+use sft_wire::{Code, ControlMessage, attach_mac, encode_pack};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -263,6 +263,38 @@ async fn nobody_attaches_without_the_secret() {
         other => panic!("{other:?} answers an intruder"),
     }
     session.link.close(None).await;
+}
+
+/// Packs without content weigh nothing in a window, and their headers take memory all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn data_for_a_transfer_that_takes_none_is_not_kept() {
+    let served = serve().await;
+    fs::write(served.home.path().join("served/file"), vec![7; 3_000_000]).unwrap();
+    let options = ConnectOptions { choice: Choice::Quic, ..ConnectOptions::default() };
+    let raced = Dialer::new().connect(&[served.address], "localhost", Pin::Any, &options).await.unwrap();
+    let (mut parts, _) = open(raced.first, &served).await;
+    let sources = vec![PullSource { path: path("file"), contents: false }];
+    let window = Window { bytes: 1 << 20, entries: 1 };
+    write(&mut parts, Request { id: 5, op: Op::Pull(Pull { sources, checksum: false, window }) }.into())
+        .await;
+    let accepted = loop {
+        if let ControlMessage::Reply(reply) = read(&mut parts).await {
+            break reply;
+        }
+    };
+    assert!(matches!(accepted, Reply { id: 5, body: Body::Accepted { .. }, .. }), "{accepted:?}");
+    let empty = PackedFile { entry: 0, size: 0, digest: Some(sft_base::Digest::of(b"")), error: None };
+    let header = encode_pack(&PackHeader { transfer: 5, unit: 0, files: vec![empty] });
+    let lane = &parts.data.as_ref().unwrap().0;
+    lane.send(frame::PACK, header.into(), Vec::new().into(), 0).await.unwrap();
+    let error = loop {
+        match tokio::time::timeout(Duration::from_secs(30), read(&mut parts)).await {
+            Ok(ControlMessage::Close(close)) => break close.error.unwrap(),
+            Ok(_) => {}
+            Err(_) => panic!("the server keeps what a sender cannot use"),
+        }
+    };
+    assert_eq!(error.code, Code::LIMIT, "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

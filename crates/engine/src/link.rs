@@ -12,7 +12,7 @@ use sft_base::limits;
 use sft_lane::{
     ConnectionHandle, ControlReader, ControlWriter, DataReceiver, DataSender, LaneError, Transport,
 };
-use sft_wire::message::{Close, Op, PackHeader, PieceHeader, Ping, Reply, Request, frame};
+use sft_wire::message::{Close, Op, PackHeader, PieceHeader, Ping, Reply, Request, Window, frame};
 use sft_wire::{Code, ControlMessage, Misbehaved, WireError, decode_pack, decode_piece};
 use tokio::sync::{mpsc, watch};
 
@@ -112,7 +112,7 @@ struct PortEntry {
     account: Arc<Account>,
 }
 
-/// Bytes of data units that came for a transfer and are not worked on yet, and how many there may be.
+/// Bytes of data frames that came for a transfer and are not worked on yet, and how many there may be.
 #[derive(Debug)]
 struct Account {
     waiting: AtomicU64,
@@ -405,10 +405,9 @@ impl Link {
             let unit = read_unit(frame.ty, &frame.payload).map_err(|f| LinkEnd::Misbehaved(f.to_wire()))?;
             let Some(unit) = unit else { continue };
             let Some(port) = self.ports().get(&unit.transfer()).cloned() else { continue };
-            let bytes = unit.weight();
             let weight = port
                 .account
-                .take(bytes)
+                .take(frame.payload.len() as u64)
                 .ok_or_else(|| LinkEnd::Misbehaved(Code::LIMIT.because("data came beyond the window")))?;
             let _ = port.data.send(Arrival { transport, unit, weight });
         }
@@ -444,9 +443,10 @@ impl Link {
 }
 
 impl TransferPort {
-    /// Says how many bytes of data units may wait here before the peer is held to break its window.
-    pub(crate) fn set_data_limit(&self, window_bytes: u64) {
-        let limit = window_bytes + (limits::COPIES_MAX * limits::DATA_FRAME_BYTES_MAX) as u64;
+    /// Says what may wait here before the peer is held to break its windows: contents, copies, and headers of packs.
+    pub(crate) fn set_data_limit(&self, window: Window) {
+        let copies = (limits::COPIES_MAX * limits::DATA_FRAME_BYTES_MAX) as u64;
+        let limit = window.bytes + copies + window.entries * PACKED_HEADER_BYTES_MAX;
         self.account.limit.fetch_max(limit, Ordering::Relaxed);
     }
 
@@ -490,13 +490,6 @@ impl DataUnit {
             Self::Pack(header, _) => header.transfer,
         }
     }
-
-    /// Bytes of content, as the window counts them.
-    fn weight(&self) -> u64 {
-        match self {
-            Self::Piece(_, content) | Self::Pack(_, content) => content.len() as u64,
-        }
-    }
 }
 
 /// Whether a path counts as short: the same machine, the same room. There TCP lanes move the same as QUIC with a fraction
@@ -537,6 +530,8 @@ fn transfer_of(message: &ControlMessage) -> Option<u64> {
 const OUTBOX_MAX: usize = 64;
 /// Messages that wait for a transfer; it fetches them whatever else it does.
 const PORT_CONTROL_MAX: usize = 64;
+/// What one file can take in the header of a pack: an error with its text, or a digest.
+const PACKED_HEADER_BYTES_MAX: u64 = limits::ERROR_TEXT_BYTES_MAX as u64 + 64;
 const SHORT_PATH: Duration = Duration::from_millis(5);
 /// How often silence is looked at.
 const SILENCE_LOOK: Duration = Duration::from_secs(1);

@@ -63,7 +63,7 @@ pub async fn receive(
     let destination = destination.map_err(TransferError::Local)?;
     let share = ReceiveShare::join();
     let window = share.window();
-    port.set_data_limit(window.bytes);
+    port.set_data_limit(window);
     // Whoever asked may have gone meanwhile; the link tells.
     let _ = ready.send(Ready { window, into: destination.is_into() });
     let writer = Writer::new(view, destination, publish, durability, keep_set_id);
@@ -142,7 +142,7 @@ impl ReceiveDriver {
             if pending.is_none() {
                 // It grows when another transfer ends; what may wait here must grow with it, before the peer is told.
                 let window = self.share.window();
-                port.set_data_limit(window.bytes);
+                port.set_data_limit(window);
                 self.machine.set_window(window);
                 pending = self.machine.poll_frame();
             }

@@ -226,7 +226,7 @@ impl Receiver {
         if !right {
             return Err(broken(format!("a piece of entry {} does not fit its size", header.entry)));
         }
-        self.units.insert(header.unit..header.unit + 1);
+        self.take_unit(header.unit)?;
         Ok(PieceArrival::Write { size })
     }
 
@@ -287,7 +287,7 @@ impl Receiver {
                 incoming.state = State::Staging;
             }
         }
-        self.units.insert(header.unit..header.unit + 1);
+        self.take_unit(header.unit)?;
         Ok(Some(files))
     }
 
@@ -374,7 +374,9 @@ impl Receiver {
         if offer.first != self.next_entry {
             return Err(broken(format!("an offer begins at {}, not at {}", offer.first, self.next_entry)));
         }
-        if (self.entries.len() + offer.entries.len()) as u64 > self.entries_granted {
+        // What is settled and not told yet still fills the window: a sender that does not listen gets no further.
+        let open = self.entries.len() + self.commit.entries() + offer.entries.len();
+        if open as u64 > self.entries_granted {
             return Err(broken("an offer goes beyond the window"));
         }
         self.last_seen = offer.last;
@@ -461,9 +463,16 @@ impl Receiver {
         if entry >= self.next_entry {
             return Err(broken(format!("data of entry {entry}, which was not offered")));
         }
-        self.units.insert(unit..unit + 1);
+        self.take_unit(unit)?;
         self.got.insert(unit..unit + 1);
         Ok(())
+    }
+
+    /// Notes that a unit came. Gaps in the numbers take memory.
+    fn take_unit(&mut self, unit: u64) -> Result<(), WireError> {
+        self.units.insert(unit..unit + 1);
+        let too_many = self.units.len() > limits::UNIT_GAPS_MAX;
+        if too_many { Err(Code::LIMIT.because("too many data units were left out")) } else { Ok(()) }
     }
 
     fn complete_if_all_came(&mut self, entry: u64) -> Vec<ReceiverEvent> {

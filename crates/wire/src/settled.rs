@@ -15,6 +15,11 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
+    /// Entries that are settled and not told.
+    pub(crate) fn entries(&self) -> usize {
+        (self.committed.bytes() + self.unchanged.bytes()) as usize + self.failed.len()
+    }
+
     /// The next `commit`, if there is anything to say.
     pub(crate) fn next(&mut self, transfer: u64) -> Option<Commit> {
         let unapplied = drain_deque(&mut self.unapplied, FAILURES_MAX);
