@@ -121,9 +121,6 @@ pub(crate) fn receiver_end(bytes: &[u8]) -> Option<Done> {
     let mut machine = Receiver::new(TRANSFER, WINDOW);
     for (turn, (ty, payload)) in frames(bytes).enumerate() {
         let Ok(events) = receive(&mut machine, ty, payload) else { return None };
-        if turn > 0 {
-            eprintln!("R {turn} ok {events:?} {:?}", machine.end());
-        }
         carry_out(&mut machine, events, turn);
         while let Some(message) = machine.poll_frame() {
             assert!(message.encode().len() <= limits::CONTROL_FRAME_BYTES_MAX);

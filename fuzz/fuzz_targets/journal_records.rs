@@ -1,0 +1,8 @@
+//! `cargo +nightly fuzz run journal_records`; what is checked stands in `store_bodies.rs`.
+
+#![no_main]
+
+#[path = "../store_bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::journal_records(bytes));
