@@ -3,13 +3,14 @@
 //! `sft cp dir host:new` makes `new`. Were it interrupted and typed again, `new` would be there, and the tree would land
 //! inside it, as with `cp -r`. So a file in the user's folder of state stands for such a copy until it has ended well.
 //! What a copy is, is what is copied and where to; how it is copied is no part of that. A note that cannot be kept
-//! costs the going on, never the copy, and one that is old is forgotten (spec/auth.md, "Files").
+//! costs the going on, never the copy, and one that is old is forgotten (spec/auth.md, "Files"). Of several runs of one
+//! copy at a time each holds a lock on the note, and the last one to end forgets it.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use sft_auth::Folders;
@@ -18,10 +19,12 @@ use sft_client::{Digest, Ending, LandingMemory, RemotePath, Target};
 use crate::copying::Copied;
 use crate::exit::Exit;
 
-/// The note of one copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The note of one copy, in one run of it.
+#[derive(Debug)]
 pub(crate) struct UnderWay {
     note: PathBuf,
+    /// The note with a shared lock on it, from the moment this run has written it.
+    held: Mutex<Option<File>>,
 }
 
 impl UnderWay {
@@ -55,23 +58,47 @@ impl UnderWay {
 
     /// Forgets the copy if nothing of it is left to do, or nothing of it is there.
     pub(crate) fn ended(&self, copied: Copied) {
+        *self.held() = None;
         if copied.exit == Exit::Done || !copied.landed {
             // What stays behind is forgotten when it is old.
-            let _ = fs::remove_file(&self.note);
+            let _ = self.forget();
         }
     }
 
     fn of(state: &Path, copy: What) -> Self {
-        Self { note: state.join("under-way").join(copy.digest().to_string()) }
+        Self { note: state.join("under-way").join(copy.digest().to_string()), held: Mutex::default() }
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<File>> {
+        // There is nothing in it that could be half done.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the note, unless another run of the same copy holds it: that one still needs it.
+    fn forget(&self) -> io::Result<()> {
+        let note = File::open(&self.note)?;
+        note.try_lock()?;
+        fs::remove_file(&self.note)
     }
 
     fn write(&self) -> io::Result<()> {
         let folder = self.note.parent().expect("a note lies in a folder");
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         forget_old(folder, SystemTime::now());
-        // That it is there, and since when, is all that is asked of it: a note cut short is as good as another.
-        let file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&self.note);
-        file?.write_all(b"A copy that is under way; see `sft cp --help`.\n")
+        for _ in 0..WRITE_ATTEMPTS {
+            // That it is there, and since when, is all that is asked of it: a note cut short is as good as another.
+            let file =
+                OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&self.note);
+            let mut file = file?;
+            file.lock_shared()?;
+            file.write_all(b"A copy that is under way; see `sft cp --help`.\n")?;
+            // Another run may have forgotten it between the two.
+            if fs::symlink_metadata(&self.note).is_ok_and(|named| is_same(&named, &file)) {
+                *self.held() = Some(file);
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -133,6 +160,10 @@ impl What {
     }
 }
 
+fn is_same(named: &fs::Metadata, open: &File) -> bool {
+    open.metadata().is_ok_and(|open| (open.dev(), open.ino()) == (named.dev(), named.ino()))
+}
+
 /// Whether a note of that time still counts; one from the future does, since clocks are set.
 fn is_fresh(since: SystemTime, now: SystemTime) -> bool {
     now.duration_since(since).unwrap_or_default() < KEPT
@@ -151,6 +182,8 @@ fn forget_old(folder: &Path, now: SystemTime) {
 
 /// Longer than anyone leaves a copy that is to be finished.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// One more than it takes where two runs meet.
+const WRITE_ATTEMPTS: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -193,12 +226,32 @@ mod tests {
             pull(state, "h:a/", "/b"),
         ];
         for (number, one) in all.iter().enumerate() {
-            assert!(all[..number].iter().all(|other| other != one), "{number}");
+            assert!(all[..number].iter().all(|other| other.note != one.note), "{number}");
         }
-        assert_eq!(push(state, &["/a"], "h:b"), all[0]);
-        assert_eq!(push(state, &["/a"], "sft://h/b"), all[0], "however the server is written");
+        assert_eq!(push(state, &["/a"], "h:b").note, all[0].note);
+        assert_eq!(push(state, &["/a"], "sft://h/b").note, all[0].note, "however the server is written");
         let here = std::env::current_dir().unwrap();
-        assert_eq!(push(state, &[here.join("a").to_str().unwrap()], "h:b"), all[9], "wherever it is typed");
+        let absolute = push(state, &[here.join("a").to_str().unwrap()], "h:b");
+        assert_eq!(absolute.note, all[9].note, "wherever it is typed");
+    }
+
+    #[test]
+    fn the_last_of_several_runs_forgets_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let done = Copied { exit: Exit::Done, landed: true };
+        let [first, second, third] = [(); 3].map(|()| push(dir.path(), &["/a"], "h:b"));
+        first.remember();
+        second.remember();
+        first.ended(done);
+        assert!(second.recall(), "the second is still under way");
+        third.remember();
+        // As a crash ends it: nothing is said, and the lock is gone.
+        drop(second);
+        assert!(third.recall());
+        third.ended(done);
+        assert!(!third.recall());
+        first.remember();
+        assert!(first.recall(), "a note that was forgotten can be made again");
     }
 
     #[test]
@@ -227,7 +280,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (old, new) = (push(dir.path(), &["/a"], "h:b"), push(dir.path(), &["/a"], "h:c"));
         old.remember();
-        let note = fs::File::options().write(true).open(&old.note).unwrap();
+        let note = File::options().write(true).open(&old.note).unwrap();
         note.set_modified(SystemTime::now() - KEPT).unwrap();
         assert!(!old.recall() && old.note.exists());
         new.remember();
