@@ -1,7 +1,7 @@
 //! Promises that only a directory can keep: what stands on disk, and what other processes do to it meanwhile.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -202,9 +202,22 @@ fn what_a_crash_left_behind_expires() {
 fn links_swapped_in_lead_nowhere() {
     let bench = Directory::new();
     let outside = tempfile::tempdir().unwrap();
-    fs::write(outside.path().join("f"), "secret").unwrap();
-    make_dir(bench.store(), "real");
-    put(bench.store(), "real/f", b"public");
+    for name in ["f", "move", "g"] {
+        fs::write(outside.path().join(name), "a longer secret").unwrap();
+    }
+    symlink("secret", outside.path().join("l")).unwrap();
+    fs::create_dir(outside.path().join("sub")).unwrap();
+    let shown = || {
+        let entries = fs::read_dir(outside.path()).unwrap().map(Result::unwrap);
+        let mut shown: Vec<_> = entries.map(|e| (e.file_name(), e.metadata().unwrap().mode())).collect();
+        shown.sort();
+        shown
+    };
+    let before = shown();
+    let store = bench.store();
+    make_dir(store, "real");
+    put(store, "real/f", b"public");
+    put_link(store, "real/l", "public");
     let swap = bench.at("d");
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -216,29 +229,66 @@ fn links_swapped_in_lead_nowhere() {
                 fs::remove_file(&swap).unwrap();
             }
         });
-        let mut written = 0;
+        let (mut written, mut refused) = (0, 0);
         for turn in 0..3000 {
-            if let Ok(source) = bench.store().open(&path("d/f")) {
-                let mut content = [0; 6];
-                source.read_at(0, &mut content).unwrap();
-                assert_eq!(&content, b"public");
-            }
-            written += u32::from(publish(bench.store(), "d/g", b"x", Publish::Replace).is_ok());
-            let _ = bench.store().remove(&path("d/g"));
-            let _ = bench.store().make_dir(&path("d/h"), 0o755);
-            let _ = bench.store().remove_tree(&path("d/h"));
-            let _ =
-                bench.store().set_attributes(&path("d"), &Attributes { mode: Some(0o755), modified: None });
-            if turn > 300 && written > 0 {
+            refused += look_through(store);
+            written += u32::from(publish(store, "d/g", b"x", Publish::Replace).is_ok());
+            change_through(store);
+            if turn > 300 && written > 0 && refused > 0 {
                 break;
             }
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(written > 0 && refused > 0, "both were met: {written} {refused}");
     });
-    let left: Vec<_> =
-        fs::read_dir(outside.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["f"]);
-    assert_eq!(fs::read(outside.path().join("f")).unwrap(), b"secret");
+    assert_eq!(shown(), before, "nothing came, went or changed");
+    assert_eq!(fs::read(outside.path().join("g")).unwrap(), b"a longer secret");
+}
+
+/// Everything that reads, through `d`; how often a link was met.
+fn look_through(store: &dyn Store) -> u32 {
+    let met = |error: &StoreError| {
+        u32::from(matches!(error, StoreError::LeadsOutside { .. } | StoreError::ThroughLink { .. }))
+    };
+    let mut links = 0;
+    match store.open(&path("d/f")) {
+        Ok(source) => {
+            let mut content = [0; 6];
+            source.read_at(0, &mut content).unwrap();
+            assert_eq!(&content, b"public");
+        }
+        Err(error) => links += met(&error),
+    }
+    match store.stat(&path("d/f")) {
+        Ok(stat) => assert_eq!(stat.meta.size, 6),
+        Err(error) => links += met(&error),
+    }
+    match store.read_link(&path("d/l")) {
+        Ok(target) => assert_eq!(target, b"public"),
+        Err(error) => links += met(&error),
+    }
+    if let Ok(mut listing) = store.list(&path("d")) {
+        let names = listing.next_batch(100).unwrap();
+        assert!(names.iter().all(|(name, _)| name.as_bytes() != b"sub"), "what is outside was listed");
+    }
+    links
+}
+
+/// Everything that changes something, through `d`.
+fn change_through(store: &dyn Store) {
+    let none = Attributes::default();
+    let _ = store.remove(&path("d/g"));
+    let _ = store.make_dir(&path("d/h"), 0o755);
+    let _ = store.remove_tree(&path("d/h"));
+    let _ = store.remove_tree(&path("d/sub"));
+    let _ = store.set_attributes(&path("d"), &Attributes { mode: Some(0o755), modified: None });
+    let _ = store.set_attributes(&path("d/f"), &Attributes { mode: Some(0o600), modified: None });
+    let _ = store.publish_link(b"x", &path("d/new"), Publish::Replace, &none);
+    let _ = publish(store, "d/move", b"x", Publish::Replace);
+    if store.rename(&path("d/move"), &path("moved"), true).is_ok() {
+        assert_eq!(store.stat(&path("moved")).unwrap().meta.size, 1, "what is outside was moved in");
+        let _ = store.rename(&path("moved"), &path("d/moved"), true);
+    }
 }
 
 #[test]
