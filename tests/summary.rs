@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sft_testkit::{Dice, Running, Tree, World, args};
+use sft_testkit::{Dice, Fate, Running, Tree, World, args};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -146,4 +146,26 @@ fn a_request_is_given_up_too() {
     world.crash_server();
     running.wait(PATIENCE).ended(3).says("the connection was lost");
     world.start_server();
+}
+
+/// Whoever answers no handshake makes a dial last for many seconds; the time that was typed goes before that.
+#[test]
+fn giving_up_is_not_late() {
+    let world = World::new(SFT);
+    let relay = world.relay("far");
+    Dice::new(3).file(&world.served("f"), 24 * MIB);
+    for verb in [args!["cp", "far:f", world.local("f")], args!["cat", "far:f"]] {
+        relay.tcp(Fate::Pass);
+        relay.rate(MIB);
+        let before = relay.passed().1;
+        let line = [verb, args!["--transport", "tcp", "--wait", "1s"]].concat();
+        let mut running = world.start(line);
+        until(&mut running, |_| relay.passed().1 > before + MIB);
+        relay.tcp(Fate::Vanish);
+        relay.reset_tcp(usize::MAX);
+        let begun = Instant::now();
+        let ran = running.wait(PATIENCE).ended(3).says("the connection was lost");
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(5), "it took {took:?} instead of 1 s, or 2 at most: {ran:?}");
+    }
 }

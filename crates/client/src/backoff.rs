@@ -44,6 +44,11 @@ impl Backoff {
         (!left.is_zero()).then_some(wait)
     }
 
+    /// How long the attempt that begins now may last: until the deadline, and long enough to be one at all.
+    pub(crate) fn patience(&self, now: Instant) -> Duration {
+        self.at_most.saturating_sub(self.silent(now)).max(ATTEMPT_LEAST)
+    }
+
     /// Leaves a time out of account in which there was a session, whatever came of it.
     pub(crate) fn excuse(&mut self, stood: Duration) {
         self.progress_at += stood;
@@ -57,6 +62,8 @@ impl Backoff {
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Several round trips of any path on earth.
+const ATTEMPT_LEAST: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -95,6 +102,16 @@ mod tests {
         assert_eq!(backoff.next(late), Some(Duration::from_millis(100)));
         assert_eq!(backoff.next(late + Duration::from_millis(100)), None);
     }
+
+    #[test]
+    fn an_attempt_ends_with_the_deadline() {
+        let start = Instant::now();
+        let backoff = Backoff::new(start, AT_MOST);
+        assert_eq!(backoff.patience(start), AT_MOST);
+        assert_eq!(backoff.patience(start + AT_MOST / 3), AT_MOST * 2 / 3);
+        assert_eq!(backoff.patience(start + 2 * AT_MOST), ATTEMPT_LEAST);
+    }
+
     #[test]
     fn who_does_not_wait_gives_up_at_once() {
         let start = Instant::now();

@@ -171,13 +171,15 @@ impl Attempts {
             let wait = wait.ok_or_else(|| TransferError::Lost { reason: reason.clone(), silent })?;
             self.events.tell(Event::Reconnecting { silent, reason: reason.clone() });
             tokio::time::sleep(wait).await;
-            match client.session().await {
-                Ok(session) => {
+            let patience = self.backoff.patience(Instant::now());
+            match tokio::time::timeout(patience, client.session()).await {
+                Ok(Ok(session)) => {
                     self.events.tell(Event::Reconnected);
                     return Ok(session);
                 }
-                Err(error) if error.may_pass() => reason = error.to_string(),
-                Err(error) => return Err(error.into()),
+                Ok(Err(error)) if error.may_pass() => reason = error.to_string(),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => {}
             }
         }
     }
