@@ -1,13 +1,15 @@
 //! Promise: what is asked of a server that is not connected yet costs the round trips of the handshake and one more; it
-//! is asked again when a key is refused, and again when the session is lost before the answer.
+//! is asked again when a key is refused, and again when the session is lost before the answer. Once it is answered, no
+//! further round trip is waited for.
 
 use std::ffi::OsString;
+use std::time::{Duration, Instant};
 
 use sft_auth::{ClientKeys, KeySearch};
 use sft_client::{
     Client, ConnectError, ConnectOptions, EntryPath, Location, RequestError, Target, Transport,
 };
-use sft_testkit::{Gatekeeper, Ran, Tree, World, args};
+use sft_testkit::{Fate, Gatekeeper, Ran, Tree, World, args};
 use sft_wire::message::frame;
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
@@ -94,6 +96,31 @@ fn what_has_no_answer_is_asked_again_in_another_session() {
             assert!(ran.stdout == undisturbed.stdout || words[0] == "df", "{words:?}: {ran:?}");
             assert_eq!(gated.keeper.unasked().len(), 9, "three openings: {words:?}");
         }
+    }
+}
+
+/// And yet the server hears that the client has gone.
+#[test]
+fn nobody_waits_for_the_farewell() {
+    for transport in ["quic", "tcp"] {
+        let mut world = World::new(SFT);
+        Tree::new(world.root()).file("f", 1);
+        let relay = world.relay("far");
+        let one_way = Duration::from_millis(500);
+        relay.udp(Fate::Delay(one_way));
+        relay.tcp(Fate::Delay(one_way));
+        let mut running = world.start(args!["ls", "--transport", transport, "far:"]);
+        while running.stdout_so_far().is_empty() {
+            assert!(!running.is_over(), "{}", running.stderr_so_far());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let printed = Instant::now();
+        assert_eq!(running.wait(Duration::from_secs(60)).done().out(), "f\n");
+        let took = printed.elapsed();
+        assert!(took < one_way, "{took:?} after the answer, over {transport}");
+        std::thread::sleep(4 * one_way);
+        let stopped = world.stop_server().objects().pop().unwrap();
+        assert_eq!((&stopped["event"], &stopped["sessions"]), (&"stopped".into(), &0.into()), "{transport}");
     }
 }
 
