@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{Advice, AtFlags, FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use sft_base::{ByteRanges, Node};
+use sft_base::{ByteRanges, Digest, Node, Verified};
 
 use super::beneath::FileId;
 use super::direct::Direct;
 use super::errors;
 use super::reading::{read_full, to_stat};
 use super::stage_dir::{NEW_FILE, Opened, PRIVATE_FILE, StageDir, open_or_create, write_full};
+use super::watch::Watch;
 use crate::claims::Claim;
 use crate::content::{self, ReadAt};
 use crate::journal::{self, HeldNodes};
@@ -39,6 +40,8 @@ pub(super) struct Files {
     unsent: Mutex<Unsent>,
     /// Bytes that may still be needed on disk; for telling how many when space runs out.
     missing: AtomicU64,
+    /// Over the part, against others who write to it.
+    watch: Watch,
 }
 
 /// A stage that is written, or complete. A complete one keeps no file open, so that any number can wait for a flush.
@@ -56,6 +59,8 @@ pub(super) struct Complete {
     key: StageKey,
     /// Of the part as it was closed.
     version: Version,
+    /// Somebody else may have written to it before that.
+    touched: bool,
 }
 
 /// A claimed stage.
@@ -100,6 +105,7 @@ impl Files {
             key,
             size,
             direct: Direct::open(dir.stage(), &part_name(&key), &part, size),
+            watch: Watch::over(&part),
             dir,
             part,
             journal,
@@ -112,21 +118,24 @@ impl Files {
         files.check_space(needed, proven.is_some())?;
         match proven {
             Some(progress) => files.resume(progress)?,
-            None => files.start_anew()?,
+            None => {
+                files.start_anew()?;
+                files.watch = Watch::over(&files.part);
+            }
         }
         Ok(files)
     }
 
-    /// Whether it is the stage of a file of this size, and still has its files: another process may have removed them.
+    /// Whether it is the stage of a file of this size, still has its files, and nobody else wrote to them.
     pub(super) fn is_usable(&self, size: u64) -> bool {
         let id = FileId::at(self.dir.stage(), part_name(&self.key).as_bytes());
-        size == self.size && id.is_ok() && id == FileId::of(&self.part)
+        size == self.size && id.is_ok() && id == FileId::of(&self.part) && !self.watch.is_touched(&self.part)
     }
 
     fn complete(&self) -> Result<Complete, StoreError> {
         let stat = rustix::fs::fstat(&self.part).map_err(|errno| self.error("completing a stage", errno))?;
-        let version = to_stat(&stat).version;
-        Ok(Complete { dir: self.dir.clone(), _stages: self._stages.clone(), key: self.key, version })
+        let (version, touched) = (to_stat(&stat).version, self.watch.is_touched(&self.part));
+        Ok(Complete { dir: self.dir.clone(), _stages: self._stages.clone(), key: self.key, version, touched })
     }
 
     fn discard(&self) {
@@ -196,6 +205,11 @@ impl Files {
             return Ok(());
         }
         lock(&self.progress).nodes.forget(range.clone());
+        self.watch.during(&self.part, || self.write_range(range, content))
+    }
+
+    fn write_range(&self, range: Range<u64>, content: &[u8]) -> Result<(), StoreError> {
+        let offset = range.start;
         if content.len() >= HOLE_BYTES_MIN && content::is_zero(content) && self.leave_hole(&range) {
             return Ok(());
         }
@@ -283,9 +297,11 @@ impl Files {
 impl Complete {
     /// Locks the stage again and does something with its part, which is at the name given; removes the journal then.
     ///
-    /// Another process may have had it meanwhile: then what was verified is not what is there.
+    /// Another process may have had it meanwhile: then what was verified is not what is there. Where somebody else may have
+    /// written to it, it is read once more.
     pub(super) fn publish<R>(
         &self,
+        verified: &Verified,
         publish: impl FnOnce(&Opened, &str) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
         let _locked = lock_journal(&self.dir, &self.key).map_err(|errno| match errno {
@@ -298,9 +314,18 @@ impl Complete {
         if !stat.is_ok_and(|stat| to_stat(&stat).version == self.version) {
             return Err(StoreError::Superseded);
         }
+        if self.touched && self.digest(&name)? != verified.digest() {
+            return Err(StoreError::Corrupt { what: "another program has written to it" });
+        }
         let published = publish(&self.dir, &name)?;
         let _ = rustix::fs::unlinkat(self.dir.stage(), journal_name(&self.key), AtFlags::empty());
         Ok(published)
+    }
+
+    fn digest(&self, name: &str) -> Result<Digest, StoreError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let part = rustix::fs::openat(self.dir.stage(), name, flags, Mode::empty());
+        content::digest_of(&Contents(&part.map_err(|errno| errors::own("publishing a stage", errno))?))
     }
 }
 

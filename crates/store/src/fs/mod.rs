@@ -15,6 +15,7 @@ mod reading;
 mod remove;
 mod small;
 mod stage_dir;
+mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -80,6 +81,7 @@ impl FsStore {
     fn publish_large(
         &self,
         stage: &LargeStage,
+        verified: &Verified,
         to: &EntryPath,
         how: Publish,
         attributes: &Attributes,
@@ -89,7 +91,7 @@ impl FsStore {
             let Large::Complete(complete) = large else {
                 return Err(StoreError::Corrupt { what: "it was not finished" });
             };
-            complete.publish(|dir, name| {
+            complete.publish(verified, |dir, name| {
                 let unapplied = attributes::set_on_own(dir.stage(), name, attributes);
                 publish::name_it(&Hidden { dir: dir.stage(), name }, &place, to, how)?;
                 self.flusher.touched(&place.dir);
@@ -225,7 +227,7 @@ impl Store for FsStore {
             Err(staged) => staged,
         };
         match staged.into_held::<LargeStage>() {
-            Ok(stage) => self.publish_large(&stage, to, how, attributes),
+            Ok(stage) => self.publish_large(&stage, &verified, to, how, attributes),
             Err(_) => Err(StoreError::Corrupt { what: "another store has it" }),
         }
     }

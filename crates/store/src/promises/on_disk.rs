@@ -1,7 +1,7 @@
 //! Promises that only a directory can keep: what stands on disk, and what other processes do to it meanwhile.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -156,6 +156,63 @@ fn what_another_process_did_to_a_complete_stage_is_seen() {
     let staged = complete();
     drop(other.stage(&key, content.len() as u64).unwrap());
     publish(staged).unwrap();
+    assert!(read(bench.store(), "a") == content);
+}
+
+/// Writes into the bytes of a stage that somebody has open.
+fn meddle(bench: &Directory, key: &StageKey, at: u64) {
+    // Times of files go in ticks.
+    std::thread::sleep(Duration::from_millis(20));
+    let part = fs::File::options().write(true).open(bench.stage(&format!("{key}.part"))).unwrap();
+    part.write_all_at(b"other", at).unwrap();
+}
+
+#[test]
+fn what_another_program_did_to_an_open_stage_is_found_when_it_is_taken_over() {
+    let bench = Directory::new();
+    let key = StageKey([1; 32]);
+    let content = pattern(3 * PIECE_BYTES + 5);
+    let older = bench.store().stage(&key, content.len() as u64).unwrap();
+    write_pieces(&*older, &content, [0, 1, 3]);
+    meddle(&bench, &key, PIECE_BYTES + 7);
+    // The older one goes on, and knows nothing.
+    write_pieces(&*older, &content, [2]);
+    let newer = bench.store().stage(&key, content.len() as u64).unwrap();
+    assert_eq!(newer.held(), [piece(&content, 0), piece(&content, 2), piece(&content, 3)]);
+    write_pieces(&*newer, &content, [1]);
+    publish_stage(bench.store(), newer, &content, "a");
+    assert!(read(bench.store(), "a") == content);
+}
+
+#[test]
+fn what_another_program_did_to_an_open_stage_is_never_published() {
+    let bench = Directory::new();
+    let key = StageKey([1; 32]);
+    let content = pattern(2 * PIECE_BYTES + 5);
+    let none = Attributes::default();
+    let complete = |pieces: &[u64]| {
+        let stage = bench.store().stage(&key, content.len() as u64).unwrap();
+        write_pieces(&*stage, &content, pieces.iter().copied());
+        stage
+    };
+    let publish = |stage: Box<dyn Stage>| {
+        let staged = stage.finish().unwrap();
+        bench.store().publish(staged, verified(&content), &path("a"), Publish::Replace, &none)
+    };
+    let stage = complete(&[0, 1, 2]);
+    meddle(&bench, &key, PIECE_BYTES - 2);
+    let error = publish(stage).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    assert!(!exists(bench.store(), "a"));
+    // It stays for another attempt, which finds out what is good of it.
+    let stage = bench.store().stage(&key, content.len() as u64).unwrap();
+    assert_eq!(stage.held(), [piece(&content, 2)]);
+    drop(stage);
+    let stage = complete(&[0, 1]);
+    // What leaves the bytes alone does no harm.
+    std::thread::sleep(Duration::from_millis(20));
+    fs::hard_link(bench.stage(&format!("{key}.part")), bench.at("backup")).unwrap();
+    publish(stage).unwrap();
     assert!(read(bench.store(), "a") == content);
 }
 
