@@ -1,60 +1,98 @@
-"""sft itself: a server on a free port with a home of its own, and the commands of its client."""
+"""sft itself: a server with a home of its own, and clients that have never met it, or have."""
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
-from harness.ports import free_port, wait_until_open
+from harness.packages import version_of
+from harness.paths import OpenPath
+from harness.process import Failed, Server, run_quietly
+from harness.tool import Task, Tool
 
-TRANSPORTS = ("auto", "tcp", "quic")
+PORT = 1303
 FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 
-class SftServer:
-    """A server that lives as long as the `with` around it. It serves `root`."""
+class Sft:
+    """A server that lives as long as the `with` around it, and serves `root`.
 
-    def __init__(self, binary: Path, place: Path, root: Path):
-        self.binary = binary
-        self.place = place
-        self.root = root
-        self.port = free_port()
-        home = place / "home"
-        keep = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "SSH_", "SFT_"))}
-        self.env = keep | {"HOME": str(home)}
+    A client starts each run with a home that knows the server's key and nothing else, unless it is a `known peer`: that one
+    gets the home of the run before it, and with it whatever sft remembers about a server.
+    """
 
-    def __enter__(self) -> "SftServer":
-        ssh = self.place / "home" / ".ssh"
+    def __init__(self, path: OpenPath, state: Path, root: Path, binary: Path):
+        self.path, self.state, self.root, self.binary = path, state, root, binary
+        self.homes = 0
+        self.latest = state / "sft-home"
+
+    def __enter__(self) -> "Sft":
+        self.pristine = self.state / "sft-home"
+        ssh = self.pristine / ".ssh"
         ssh.mkdir(parents=True, mode=0o700)
         key = ssh / "id_ed25519"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+        run_quietly(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)])
         (ssh / "authorized_keys").write_text(key.with_suffix(".pub").read_text())
         (ssh / "authorized_keys").chmod(0o600)
-        log = self.place / "serve.log"
-        command = [str(self.binary), "serve", str(self.root), "--port", str(self.port), "--bind", "127.0.0.1",
-                   "--state", str(self.place / "state")]
-        with open(log, "wb") as out:
-            self.process = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        wait_until_open(self.port, self.process, log)
-        self.trust(self.fingerprint(log))
+        log = self.state / "sft-serve.log"
+        command = [str(self.binary), "serve", str(self.root), "--port", str(PORT), "--bind", self.path.address,
+                   "--state", str(self.state / "sft-state")]
+        self.server = Server("sft serve", self.path.server(), command, log, home(self.pristine))
+        self.server.__enter__()
+        try:
+            self.server.wait_until_listening(PORT)
+            run_quietly([str(self.binary), "trust", "add", f"{self.path.address}:{PORT}", self.fingerprint(log)],
+                        env=home(self.pristine))
+        except BaseException:
+            self.server.__exit__()
+            raise
         return self
 
     def __exit__(self, *_) -> None:
-        self.process.terminate()
-        self.process.wait()
+        self.server.__exit__()
 
-    @property
-    def pid(self) -> int:
-        return self.process.pid
+    def tools(self) -> list[Tool]:
+        return [
+            self.tool("sft", "auto", greets=True),
+            self.tool("sft, known peer", "auto", known=True, greets=True, only_on="wan"),
+            self.tool("sft, TCP alone", "tcp"),
+            self.tool("sft, QUIC alone", "quic"),
+            self.tool("sft, not durable", "auto", durable=False, only_on="loopback"),
+        ]
 
-    def cp(self, transport: str, sources: list[str], target: str, durable: bool = True) -> list[str]:
-        how = [] if durable else ["--durability", "none"]
-        return [str(self.binary), "cp", "-q", "--port", str(self.port), "--transport", transport, *how, *sources, target]
+    def tool(self, name: str, transport: str, durable: bool = True, known: bool = False, greets: bool = False,
+             only_on: str | None = None) -> Tool:
+        def command(task: Task) -> list[str]:
+            how = [] if durable else ["--durability", "none"]
+            return [*self.client("cp", transport), *how, *self.ends(task)]
+
+        greet = [*self.client("ls", transport), self.name(self.root)] if greets else None
+        env = self.known_home if known else self.fresh_home
+        return Tool(name, "sft", command, self.server.pid, durable=durable, repeats=True, greet=greet, env=env,
+                    only_on=only_on)
+
+    def client(self, verb: str, transport: str) -> list[str]:
+        return [str(self.binary), verb, "-q", "--port", str(PORT), "--transport", transport]
+
+    def ends(self, task: Task) -> list[str]:
+        if task.way == "up":
+            return [str(task.source), f"{self.name(task.into)}/"]
+        return [self.name(task.source), f"{task.into}/"]
 
     def name(self, path: Path) -> str:
         """How the client calls a path that is served."""
-        return f"127.0.0.1:{path.relative_to(self.root)}"
+        return f"{self.path.address}:{path.relative_to(self.root)}"
+
+    def fresh_home(self) -> dict[str, str]:
+        self.homes += 1
+        self.latest = self.state / f"sft-home-{self.homes}"
+        shutil.copytree(self.pristine, self.latest)
+        return home(self.latest)
+
+    def known_home(self) -> dict[str, str]:
+        return home(self.latest)
 
     def fingerprint(self, log: Path) -> str:
         deadline = time.monotonic() + 5
@@ -62,13 +100,13 @@ class SftServer:
             if found := FINGERPRINT.search(log.read_text()):
                 return found.group()
             time.sleep(0.02)
-        self.process.terminate()
-        raise SystemExit(f"bench: `sft serve` printed no fingerprint: {log.read_text()}")
+        raise Failed(f"`sft serve` printed no fingerprint: {log.read_text()}")
 
-    def trust(self, fingerprint: str) -> None:
-        """Pins the server, as `sft join` or an answer on a terminal would."""
-        command = [str(self.binary), "trust", "add", f"127.0.0.1:{self.port}", fingerprint]
-        subprocess.run(command, env=self.env, check=True, stderr=subprocess.DEVNULL)
+
+def home(folder: Path) -> dict[str, str]:
+    """An environment in which sft finds nothing but what is in `folder`."""
+    keep = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "SSH_", "SFT_"))}
+    return keep | {"HOME": str(folder)}
 
 
 def build(root: Path) -> Path:
@@ -77,3 +115,9 @@ def build(root: Path) -> Path:
     subprocess.run(["cargo", "build", "--release", "--quiet", "--bin", "sft"], cwd=root, check=True)
     target = os.environ.get("CARGO_TARGET_DIR", root / "target")
     return Path(target) / "release" / "sft"
+
+
+def version(binary: Path, repository: Path) -> str:
+    """What the binary calls itself, and which commit stands beside it: the one that it was built from, if we built it."""
+    commit = version_of(["git", "-C", str(repository), "describe", "--always", "--dirty"])
+    return f"{version_of([str(binary), '--version'])}, repository at {commit}"

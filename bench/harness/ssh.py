@@ -1,111 +1,131 @@
-"""OpenSSH as a rival: a server on a port and with keys of its own, and the commands of scp and rsync over it."""
+"""OpenSSH and what runs over it: scp, sftp, tar, rsync, rclone, lftp. A server with keys of its own."""
 
+import getpass
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
-from harness.ports import free_port, wait_until_open
+from harness.packages import find
+from harness.paths import OpenPath
+from harness.process import Server, run_quietly
+from harness.tool import Task, Tool, shell
 
-NEEDED = {"sshd": "openssh-server", "scp": "openssh-client", "rsync": "rsync"}
 # The fastest cipher that both ends offer by default on a processor with AES instructions.
 CIPHER = "aes128-gcm@openssh.com"
+PORT = 2222
+HOST = "bench"
 
 
-def find(tool: str) -> str | None:
-    return shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+class Ssh:
+    """An sshd that lives as long as the `with` around it, at the server's end of a path."""
 
+    def __init__(self, path: OpenPath, state: Path):
+        self.path, self.state = path, state
+        self.config = state / "ssh_config"
 
-def install_missing() -> None:
-    """Installs what is missing with apt, without letting a server start by itself."""
-    missing = sorted({package for tool, package in NEEDED.items() if find(tool) is None})
-    if not missing:
-        return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise SystemExit(f"bench: please install {' '.join(missing)}, as root: apt-get install {' '.join(missing)}")
-    print(f"bench: installing {' '.join(missing)}", flush=True)
-    policy = Path("/usr/sbin/policy-rc.d")
-    ours = not policy.exists()
-    if ours:
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        quiet = {"stdout": subprocess.DEVNULL, "env": env}
-        subprocess.run(["apt-get", "update", "-q"], check=True, **quiet)
-        subprocess.run(["apt-get", "install", "-qy", "--no-install-recommends", *missing], check=True, **quiet)
-    finally:
-        if ours:
-            policy.unlink()
-
-
-class SshServer:
-    """An sshd that lives as long as the `with` around it."""
-
-    def __init__(self, place: Path):
-        self.place = place
-        self.port = free_port()
-
-    def __enter__(self) -> "SshServer":
-        self.place.mkdir(mode=0o700)
+    def __enter__(self) -> "Ssh":
         for name in ("host", "user"):
-            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.place / name)]
-            subprocess.run(command, check=True)
+            run_quietly(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.state / name)])
         if os.geteuid() == 0:
             # sshd refuses to start without it, and Debian makes it at boot only.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        (self.place / "sshd_config").write_text(self.server_config())
-        (self.place / "ssh_config").write_text(self.client_config())
-        with open(self.place / "sshd.log", "wb") as log:
-            command = [find("sshd"), "-D", "-e", "-f", str(self.place / "sshd_config")]
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_until_open(self.port, self.process, self.place / "sshd.log")
+        (self.state / "sshd_config").write_text(self.server_config())
+        self.config.write_text(self.client_config())
+        command = [find("sshd"), "-D", "-e", "-f", str(self.state / "sshd_config")]
+        self.server = Server("sshd", self.path.server(), command, self.state / "sshd.log")
+        self.server.__enter__()
+        self.server.wait_until_listening(PORT)
         return self
 
     def __exit__(self, *_) -> None:
-        self.process.terminate()
-        self.process.wait()
+        self.server.__exit__()
 
-    @property
-    def pid(self) -> int:
-        return self.process.pid
+    def tools(self) -> list[Tool]:
+        over = {"kind": "rival", "server_pid": self.server.pid, "tcp": True}
+        found = [
+            Tool("scp", command=self.scp, greet=self.ssh("true"), **over),
+            Tool("sftp, large requests", command=self.sftp, **over),
+            Tool("tar over ssh", command=self.tar, **over),
+            Tool("rsync over ssh", command=self.rsync, repeats=True, **over),
+            Tool("rclone over sftp", command=self.rclone, repeats=True, **over),
+            Tool("lftp over sftp", command=self.lftp, repeats=True, **over),
+        ]
+        needed = {"rsync over ssh": "rsync", "rclone over sftp": "rclone", "lftp over sftp": "lftp"}
+        return [tool for tool in found if find(needed.get(tool.name, "scp"))]
 
-    def scp(self, sources: list[str], target: str) -> list[str]:
-        return ["scp", "-q", "-r", "-F", str(self.place / "ssh_config"), *sources, target]
+    def ssh(self, command: str) -> list[str]:
+        return ["ssh", "-F", str(self.config), HOST, command]
 
-    def rsync(self, sources: list[str], target: str) -> list[str]:
-        return ["rsync", "-a", "-e", f"ssh -F {self.place / 'ssh_config'}", *sources, target]
+    def scp(self, task: Task) -> list[str]:
+        return ["scp", "-q", "-r", "-F", str(self.config), *ends(task)]
 
-    def name(self, path: Path) -> str:
-        """How scp and rsync call a path of the server."""
-        return f"bench:{path}"
+    def sftp(self, task: Task) -> list[str]:
+        """Requests of as much as OpenSSH's server takes, and twice as many of them under way as by default."""
+        verb = "put" if task.way == "up" else "get"
+        recursive = "" if task.source.is_file() else "-r "
+        script = f"{verb} {recursive}{task.source} {task.into}/"
+        options = f"-q -F {self.config} -B 261120 -R 128 -b -"
+        return shell(f'echo "$1" | sftp {options} {HOST}', script)
+
+    def tar(self, task: Task) -> list[str]:
+        pack = f"tar -C {task.source.parent} -cf - {task.source.name}"
+        unpack = f"tar -C {task.into} -xf -"
+        remote = f"ssh -F {self.config} {HOST}"
+        return shell(f"{pack} | {remote} {unpack}" if task.way == "up" else f"{remote} {pack} | {unpack}")
+
+    def rsync(self, task: Task) -> list[str]:
+        return ["rsync", "-a", "-e", f"ssh -F {self.config}", *ends(task)]
+
+    def rclone(self, task: Task) -> list[str]:
+        """Eight files at once, four streams for a large one. No digests: they would take another pass on both sides."""
+        target = task.into if task.source.is_file() else task.copy
+        source, target = (str(task.source), f":sftp:{target}") if task.way == "up" else (f":sftp:{task.source}", str(target))
+        return ["rclone", "copy", "-q", "--config", str(self.state / "rclone.conf"), "--sftp-host", self.path.address,
+                "--sftp-port", str(PORT), "--sftp-user", getpass.getuser(), "--sftp-key-file", str(self.state / "user"),
+                "--sftp-disable-hashcheck", "--sftp-chunk-size", "255k", "--sftp-concurrency", "64",
+                "--transfers", "8", "--checkers", "16", "--multi-thread-streams", "4", source, target]
+
+    def lftp(self, task: Task) -> list[str]:
+        """Eight files at once, and a large one in four parts where lftp can do that, which is down."""
+        into = f"{task.into}/"
+        if task.source.is_file():
+            verb = f"put -O {into} {task.source}" if task.way == "up" else f"pget -n 4 -O {into} {task.source}"
+        else:
+            verb = f"mirror {'-R ' if task.way == 'up' else ''}--parallel=8 {task.source} {into}"
+        settings = ["set cmd:fail-exit yes", "set net:max-retries 1", "set sftp:auto-confirm yes",
+                    f'set sftp:connect-program "ssh -a -x -F {self.config}"', "set sftp:max-packets-in-flight 256",
+                    "set sftp:size-read 0x10000", "set sftp:size-write 0x10000", "set mirror:set-permissions yes"]
+        return ["lftp", "--norc", "-c", "; ".join([*settings, f"open -u {getpass.getuser()}, sftp://{HOST}", verb])]
 
     def server_config(self) -> str:
-        sftp = next(p for p in ("/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server", "internal-sftp")
-                    if p == "internal-sftp" or Path(p).exists())
+        places = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server")
+        sftp = next((place for place in places if Path(place).exists()), "internal-sftp")
         return "\n".join([
-            f"Port {self.port}",
-            "ListenAddress 127.0.0.1",
-            f"HostKey {self.place / 'host'}",
-            f"AuthorizedKeysFile {self.place / 'user.pub'}",
+            f"Port {PORT}",
+            f"ListenAddress {self.path.address}",
+            f"HostKey {self.state / 'host'}",
+            f"AuthorizedKeysFile {self.state / 'user.pub'}",
             "PidFile none",
             "StrictModes no",
             "UsePAM no",
+            "UseDNS no",
             "PermitRootLogin prohibit-password",
             "PasswordAuthentication no",
+            "MaxStartups 100",
+            # A home without start-up files: what this user's shell does at its start is no part of any rival.
+            f"SetEnv PATH={os.environ['PATH']} HOME={self.state}",
             f"Subsystem sftp {sftp}",
             "",
         ])
 
     def client_config(self) -> str:
-        known = self.place / "known_hosts"
-        host_key = (self.place / "host.pub").read_text()
-        known.write_text(f"[127.0.0.1]:{self.port} {host_key}")
+        known = self.state / "known_hosts"
+        known.write_text(f"[{self.path.address}]:{PORT} {(self.state / 'host.pub').read_text()}")
         return "\n".join([
-            "Host bench",
-            "  HostName 127.0.0.1",
-            f"  Port {self.port}",
-            f"  IdentityFile {self.place / 'user'}",
+            f"Host {HOST} {self.path.address}",
+            f"  HostName {self.path.address}",
+            f"  Port {PORT}",
+            f"  User {getpass.getuser()}",
+            f"  IdentityFile {self.state / 'user'}",
             "  IdentitiesOnly yes",
             "  IdentityAgent none",
             f"  UserKnownHostsFile {known}",
@@ -116,8 +136,8 @@ class SshServer:
         ])
 
 
-def versions() -> list[str]:
-    """What the rivals call themselves."""
-    ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr.strip()
-    rsync = subprocess.run(["rsync", "--version"], capture_output=True, text=True, check=True).stdout
-    return [ssh, rsync.splitlines()[0].strip()]
+def ends(task: Task) -> list[str]:
+    """Source and target as scp and rsync write them."""
+    if task.way == "up":
+        return [str(task.source), f"{HOST}:{task.into}/"]
+    return [f"{HOST}:{task.source}", f"{task.into}/"]
