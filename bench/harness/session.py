@@ -44,7 +44,8 @@ def run(profile: Profile, choice: Choice, bench: Path, directory: Path, folder: 
         signal.signal(number, lambda *_: sys.exit("bench: stopped"))
     groups = prepared(profile, choice)
     if not groups:
-        raise SystemExit("bench: --only and --without leave nothing of this profile")
+        print(f"bench: --only and --without leave nothing of the profile {profile.name}")
+        return 0
     paths.remove_stale_namespaces()
     with Place(directory) as place, tempfile.TemporaryDirectory(prefix="sft-bench-") as state, paths.Allowed():
         os.environ["PATH"] += f":{place.tools / 'bin'}"
