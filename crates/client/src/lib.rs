@@ -30,6 +30,7 @@ mod landing;
 mod lane_plan;
 mod lanes;
 mod local;
+pub use local::left_out;
 mod opening;
 mod session;
 mod transfer;

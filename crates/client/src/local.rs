@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sft_auth::Grant;
-use sft_base::{EntryPath, Name};
+use sft_base::{EntryPath, Name, Shown};
 use sft_engine::{SendSource, View};
 use sft_store::{FsStore, Store};
 use sft_wire::message::Place;
+use sft_wire::{Code, WireError};
 
 use crate::error::{LocalError, TransferError};
 use crate::landing::{Found, Landing, pull_landing};
@@ -30,13 +31,42 @@ pub(crate) struct Destination {
     pub place: Place,
 }
 
-/// Opens the sources of a push. Blocks.
+/// The sources of a push.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// Those that can be sent.
+    pub opened: Vec<SendSource>,
+    /// Those that cannot, with the names under which they would land.
+    pub failed: Vec<(EntryPath, WireError)>,
+}
+
+/// Opens the sources of a push; fails if it can open none of them. Blocks.
 ///
 /// A link that is named is sent as a link, but for one named with a slash after it, which is the directory it leads to.
-pub(crate) fn open_sources(sources: &[PathBuf]) -> Result<Vec<SendSource>, TransferError> {
+pub(crate) fn open_sources(sources: &[PathBuf]) -> Result<Sources, TransferError> {
     let mut views: Vec<(PathBuf, View)> = Vec::new();
-    let open = |source: &PathBuf| open_source(source, &mut views).map_err(|error| local(source, error));
-    sources.iter().map(open).collect()
+    let mut all = Sources::default();
+    let mut first = None;
+    for source in sources {
+        match open_source(source, &mut views) {
+            Ok(opened) => all.opened.push(opened),
+            Err(error) => {
+                all.failed.push((landing_of(source), error_of_entry(source, &error)));
+                first.get_or_insert_with(|| local(source, error));
+            }
+        }
+    }
+    match first {
+        Some(error) if all.opened.is_empty() => Err(error),
+        _ => Ok(all),
+    }
+}
+
+/// What lies in a source and is not sent with it: where it is itself the root of a store, the folder in which that
+/// store keeps unfinished files (spec/store.md, "Reserved names"). Blocks.
+pub fn left_out(source: &Path) -> Option<PathBuf> {
+    let own = source.components().as_path().join(OWN_FOLDER);
+    (ending(source) != Ending::Name && fs::symlink_metadata(&own).is_ok()).then_some(own)
 }
 
 /// How the text of a local path ends.
@@ -89,6 +119,22 @@ fn open_source(source: &Path, views: &mut Vec<(PathBuf, View)>) -> Result<SendSo
     Ok(SendSource { view: view_of(parent, views)?, path, landing })
 }
 
+/// Where a source that cannot be opened would land; the root where that cannot be said.
+fn landing_of(source: &Path) -> EntryPath {
+    let name = source.file_name().and_then(|name| entry_name(name).ok());
+    name.and_then(|name| EntryPath::root().join(&name).ok()).unwrap_or_else(EntryPath::root)
+}
+
+fn error_of_entry(source: &Path, error: &LocalError) -> WireError {
+    let code = match error {
+        LocalError::Io(error) if error.kind() == io::ErrorKind::NotFound => Code::NOT_FOUND,
+        LocalError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => Code::PERMISSION,
+        LocalError::Name(_) => Code::NAME_NOT_ALLOWED,
+        LocalError::Io(_) | LocalError::Store(_) | LocalError::Refused(_) => Code::READ,
+    };
+    code.because(format!("{}: {error}", Shown(source.as_os_str().as_encoded_bytes())))
+}
+
 fn view_of(root: &Path, views: &mut Vec<(PathBuf, View)>) -> Result<View, LocalError> {
     if let Some((_, view)) = views.iter().find(|(known, _)| known == root) {
         return Ok(view.clone());
@@ -139,6 +185,9 @@ fn local(path: &Path, source: LocalError) -> TransferError {
     TransferError::Local { path: path.to_owned(), source }
 }
 
+/// See [`left_out`].
+const OWN_FOLDER: &str = ".sft";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,7 +217,7 @@ mod tests {
         for (typed, path, landing) in cases {
             // Joined as text: a path would lose the end that matters.
             let typed = PathBuf::from(format!("{}/{typed}", root.display()));
-            let source = &open_sources(std::slice::from_ref(&typed)).unwrap()[0];
+            let source = &open_sources(std::slice::from_ref(&typed)).unwrap().opened[0];
             assert_eq!(
                 (&source.path, &source.landing),
                 (&entry(path), &entry(landing)),
@@ -177,8 +226,11 @@ mod tests {
             );
             assert!(source.view.stat(&source.path).is_ok());
         }
-        let missing = open_sources(&[root.join("d"), root.join("missing")]).unwrap_err().to_string();
+        let missing = open_sources(&[root.join("missing")]).unwrap_err().to_string();
         assert!(missing.contains("missing: No such file or directory"), "{missing}");
+        let some = open_sources(&[root.join("missing"), root.join("d")]).unwrap();
+        let [(landing, error)] = &some.failed[..] else { panic!("{some:?}") };
+        assert_eq!((landing, error.code, some.opened.len()), (&entry("missing"), Code::NOT_FOUND, 1));
         assert!(
             open_sources(&[PathBuf::from(format!("{}/d/f/", root.display()))]).is_err(),
             "a file is no directory"

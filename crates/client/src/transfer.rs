@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use sft_auth::{Right, Rights};
 use sft_base::EntryPath;
 use sft_engine::{Counters, Event, EventSink, LinkEnd, ReceiveJob, SendJob, SendSource, Summary};
 use sft_wire::message::{Body, Cancel, EntryKind, Op, Place, Pull, PullSource, Push};
@@ -49,10 +50,13 @@ impl Client {
         let paths = sources.to_vec();
         let open =
             move || local::open_sources(&paths).map(|all| (all, paths.iter().all(|p| local::is_dir(p))));
-        let (sources, is_dir) = blocking(open).await?;
+        let (local::Sources { opened: sources, failed }, is_dir) = blocking(open).await?;
         if push.place == Place::Auto && is_dir && memory.recall().await {
             push.place = Place::Exact;
             memory.remember().await;
+        }
+        for (path, error) in &failed {
+            events.tell(Event::Failed { path: path.clone(), error: error.clone() });
         }
         let mut attempts = Attempts::new(self.backoff(), events);
         loop {
@@ -63,8 +67,11 @@ impl Client {
                 push_once(&session, &sources, &push, deciding, attempts.events.clone()).await;
             // The first attempt may have made the directory that the next would then land inside.
             push.place = placed.unwrap_or(push.place);
-            if let Some(summary) = attempts.judge(outcome)? {
-                return Ok(summary);
+            let may_look = Rights::from_bits(session.welcome().rights).has(Right::List);
+            let told = |error| if may_look { told_as_destination(error, &push) } else { error };
+            let judged = attempts.judge(outcome).map_err(told);
+            if let Some(summary) = judged? {
+                return Ok(with_failed(summary, failed));
             }
         }
     }
@@ -85,6 +92,11 @@ impl Client {
             .iter()
             .map(|source| PullSource { path: source.entry.clone(), contents: contents(source) });
         let sources: Vec<PullSource> = sources.collect();
+        for (source, ending) in sources.iter().zip(&endings) {
+            if *ending == Ending::Slash {
+                self.must_be_dir(&source.path).await?;
+            }
+        }
         let memory = Memory(options.memory.clone());
         let recalled = may_be_new_name(&endings, local::ending(destination))
             && memory.recall().await
@@ -109,13 +121,24 @@ impl Client {
 impl Client {
     /// Whether a source of a pull is a directory; what is not there is none.
     async fn is_dir(&self, source: &EntryPath, ending: Ending) -> Result<bool, TransferError> {
-        if ending == Ending::Slash {
-            return Ok(true);
+        Ok(ending == Ending::Slash || self.kind(source).await? == Some(EntryKind::Dir))
+    }
+
+    /// Refuses what was named as a directory and is something else. What is not there fails by itself.
+    async fn must_be_dir(&self, source: &EntryPath) -> Result<(), TransferError> {
+        if self.kind(source).await?.is_some_and(|kind| kind != EntryKind::Dir) {
+            let text = format!("{source}: it is not a directory, as the `/` after its name says");
+            return Err(TransferError::Refused(Code::NOT_A_DIRECTORY.because(text)));
         }
+        Ok(())
+    }
+
+    /// What a source of a pull is; none if it cannot be looked at.
+    async fn kind(&self, source: &EntryPath) -> Result<Option<EntryKind>, TransferError> {
         let begun = Instant::now();
         match self.stat(source).await {
-            Ok(entry) => Ok(entry.kind == EntryKind::Dir),
-            Err(RequestError::Failed(_)) => Ok(false),
+            Ok(entry) => Ok(Some(entry.kind)),
+            Err(RequestError::Failed(_)) => Ok(None),
             Err(RequestError::Connect(error)) => Err(error.into()),
             Err(error @ (RequestError::Lost(_) | RequestError::Unknown { .. })) => {
                 Err(TransferError::Lost { reason: error.to_string(), silent: begun.elapsed() })
@@ -123,6 +146,26 @@ impl Client {
             Err(RequestError::Misbehaved(what)) => Err(TransferError::Misbehaved(what.into())),
         }
     }
+}
+
+/// A server that cannot make the destination a directory speaks of an entry that exists; what is meant is said here.
+fn told_as_destination(error: TransferError, push: &Push) -> TransferError {
+    match error {
+        TransferError::Refused(error) if push.place == Place::Into && error.code == Code::ALREADY_EXISTS => {
+            let text =
+                format!("{} is not a directory, and what was named can only be put into one", push.path);
+            TransferError::Refused(WireError { text, ..error })
+        }
+        error => error,
+    }
+}
+
+/// A summary with the sources that could not be opened.
+fn with_failed(mut summary: Summary, failed: Vec<(EntryPath, WireError)>) -> Summary {
+    summary.failed += failed.len() as u64;
+    summary.failures.splice(0..0, failed);
+    summary.failures.truncate(Summary::FAILURES_KEPT);
+    summary
 }
 
 /// What is known of the same transfer from before.
