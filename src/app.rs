@@ -13,6 +13,7 @@ use crate::ask;
 use crate::config::{Config, Reach};
 use crate::exit::Exit;
 use crate::failure::Interrupted;
+use crate::stop::StopSignals;
 use crate::voice::Voice;
 
 /// One run of `sft`.
@@ -42,7 +43,7 @@ impl App {
         let outcome = runtime.block_on(async {
             tokio::select! {
                 outcome = verb => outcome,
-                () = interrupted() => Err(Interrupted.into()),
+                () = interrupted() => Err(Interrupted::Other.into()),
             }
         });
         runtime.block_on(self.close_clients());
@@ -124,16 +125,16 @@ impl App {
     }
 }
 
-/// Waits for the first interrupt; from then on a second one ends the process.
+/// Waits until the user, or whoever started this, asks to stop; from then on a second time ends the process.
 async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without a handler the system's own stays, which ends the process: nothing is lost.
+    let Ok(mut stop) = StopSignals::listen() else {
+        // Without handlers the system's own stay, which end the process: nothing is lost.
         return std::future::pending().await;
-    }
-    tokio::spawn(async {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(Exit::Interrupted.code().into());
-        }
+    };
+    stop.next().await;
+    tokio::spawn(async move {
+        stop.next().await;
+        std::process::exit(Exit::Interrupted.code().into());
     });
 }
 

@@ -17,6 +17,8 @@ pub(crate) fn trust(server: &UnknownServer) -> bool {
         let mut line = String::new();
         // Without a terminal to ask on there is no consent.
         if write!(io::stderr(), "{question}").is_err() || !matches!(input.read_line(&mut line), Ok(1..)) {
+            // What is said next begins a line.
+            let _ = writeln!(io::stderr());
             return false;
         }
         match Answer::parse(&line, &fingerprint) {

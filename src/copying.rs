@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::exit::Exit;
-use crate::failure::{exit_of_entry, without_path};
+use crate::failure::{entry_line, exit_of_entry};
 use crate::names::{put_error, put_path};
 use crate::progress::{Bar, Snapshot};
+use crate::told::{Failure, Told};
 use crate::voice::Voice;
 
 /// A copy under way.
@@ -23,7 +24,7 @@ pub(crate) struct Copying {
     events: mpsc::Receiver<Event>,
     bar: Option<Bar>,
     begun: Instant,
-    failures_told: u64,
+    told: Told,
 }
 
 /// How a copy ended.
@@ -41,7 +42,10 @@ impl Copying {
         let (sink, events) = EventSink::new();
         let counters = sink.counters().clone();
         let bar = voice.draws().then(Bar::new);
-        (Self { voice, counters, events, bar, begun: Instant::now(), failures_told: 0 }, sink)
+        (
+            Self { voice, counters, events, bar, begun: Instant::now(), told: Told::new(voice.tells_all()) },
+            sink,
+        )
     }
 
     /// Runs the transfer to its end, telling how it goes.
@@ -80,13 +84,18 @@ impl Copying {
     }
 
     fn tell(&mut self, event: Event) -> anyhow::Result<()> {
+        if let Event::Failed { path, .. } = &event {
+            match self.told.note(path) {
+                Failure::First => {}
+                Failure::Again | Failure::Below => return Ok(()),
+            }
+        }
         if self.voice.json() {
             return self.voice.object(event_object(&event));
         }
-        self.failures_told += u64::from(matches!(event, Event::Failed { .. }));
         let voice = self.voice;
         let tell = || match event {
-            Event::Failed { path, error } => voice.warn(&format!("{path}: {}", without_path(&error, &path))),
+            Event::Failed { path, error } => voice.warn(&entry_line(&error, &path)),
             Event::Unapplied { path, attribute, error } => {
                 voice.note(&unapplied_line(&path, &attribute, &error))
             }
@@ -113,9 +122,9 @@ impl Copying {
             self.voice.object(result_object(summary, &snapshot, took, exit))?;
             return Ok(exit);
         }
-        let untold = summary.failed.saturating_sub(self.failures_told);
-        if untold > 0 {
-            self.voice.warn(&format!("{untold} more entries failed"));
+        let rest = self.told.rest(summary.failed);
+        if let Some(rest) = rest {
+            self.voice.warn(&rest);
         }
         self.voice.note(&snapshot.last_line(summary, took));
         Ok(exit)

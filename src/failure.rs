@@ -13,8 +13,21 @@ pub(crate) struct Usage(pub(crate) String);
 
 /// The user stopped it.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted; what was copied stays, and the same command goes on from there")]
-pub(crate) struct Interrupted;
+pub(crate) enum Interrupted {
+    /// A copy.
+    #[error("interrupted; what was copied stays, and the same command goes on from there")]
+    Copy,
+    /// Anything else.
+    #[error("interrupted")]
+    Other,
+}
+
+impl Interrupted {
+    /// The error of a copy.
+    pub(crate) fn of_copy(error: anyhow::Error) -> anyhow::Error {
+        if error.is::<Self>() { Self::Copy.into() } else { error }
+    }
+}
 
 /// Something is not permitted that no server was asked about.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +41,21 @@ pub(crate) fn without_path(error: &WireError, path: &EntryPath) -> WireError {
         // "no right to read a/b"
         text = text.strip_suffix(&format!(" {path}")).unwrap_or(text);
     }
-    WireError { text: text.to_owned(), ..error.clone() }
+    let mut text = text.to_owned();
+    if error.code == Code::NOT_FOUND && path.as_bytes().iter().any(|byte| b"*?".contains(byte)) {
+        text += WILDCARD_HINT;
+    }
+    WireError { text, ..error.clone() }
+}
+
+/// What to say of an entry that failed in a copy, with the path where it would land, or a longer one that ends so.
+pub(crate) fn entry_line(error: &WireError, path: &EntryPath) -> String {
+    let error = without_path(error, path);
+    let longer = format!("/{path}");
+    match error.text.split_once(": ") {
+        Some((named, _)) if path.is_root() || named.ends_with(&longer) => error.text,
+        _ => format!("{path}: {error}"),
+    }
 }
 
 /// The same error, with a sentence that says what to type, where a request failed with this code.
@@ -135,6 +162,9 @@ pub(crate) fn exit_of_entry(error: &WireError) -> Exit {
     }
 }
 
+/// Said of a name with wildcards, which nothing expands on the way to a host.
+const WILDCARD_HINT: &str = "; names on a host are taken as they stand, `*` and `?` too";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +178,7 @@ mod tests {
     fn every_kind_has_its_code() {
         assert_eq!(exit_of(&Usage("x".into()).into()), Exit::Usage);
         assert_eq!(exit_of(&LocationError::Empty.into()), Exit::Usage);
-        assert_eq!(exit_of(&Interrupted.into()), Exit::Interrupted);
+        assert_eq!(exit_of(&Interrupted::Other.into()), Exit::Interrupted);
         assert_eq!(exit_of(&failed(Code::NOT_FOUND)), Exit::SomeFailed);
         assert_eq!(exit_of(&failed(Code::DENIED)), Exit::Refused);
         assert_eq!(exit_of(&failed(Code::INTEGRITY)), Exit::Integrity);
@@ -166,6 +196,19 @@ mod tests {
             without_path(&Code::DENIED.because("no right to read a/b"), &path).text,
             "no right to read"
         );
+    }
+
+    #[test]
+    fn an_entry_of_a_copy_is_named_once() {
+        let path = EntryPath::from_typed(b"a").unwrap();
+        let line = |text| entry_line(&Code::NOT_FOUND.because(text), &path);
+        assert_eq!(line("a: gone"), "a: gone");
+        assert_eq!(line("b/a: gone"), "b/a: gone");
+        assert_eq!(line("ba: gone"), "a: ba: gone");
+        assert_eq!(line("gone"), "a: gone");
+        let wild = EntryPath::from_typed(b"*.c").unwrap();
+        assert_eq!(entry_line(&Code::NOT_FOUND.because("gone"), &wild), format!("*.c: gone{WILDCARD_HINT}"));
+        assert_eq!(entry_line(&Code::READ.because("b: no"), &EntryPath::root()), "b: no");
     }
 
     #[test]

@@ -9,16 +9,16 @@ use sft_client::{Entry, EntryKind};
 use crate::long;
 use crate::names::{put_path, write_name};
 
-/// Writes the long line of `ls -l`. `name` is the entry's name as it shall appear; `width` is that of the size column.
+/// Writes the long line of `ls -l`. `name` is the entry's name as it shall appear; `size` is its size as it shall appear.
 pub(crate) fn write_long(
     out: &mut dyn Write,
     entry: &Entry,
-    width: usize,
+    size: &str,
     zone: &TimeZone,
     terminal: bool,
 ) -> io::Result<()> {
     let letters = long::mode_letters(entry.kind, entry.mode);
-    write!(out, "{letters} {:>width$} {} ", entry.size, long::minute(entry.modified.into(), zone))?;
+    write!(out, "{letters} {size} {} ", long::minute(entry.modified.into(), zone))?;
     write_name(out, entry.path.as_bytes(), terminal)?;
     if let Some(target) = &entry.target {
         out.write_all(b" -> ")?;
@@ -96,7 +96,7 @@ mod tests {
     fn lines_escape_for_a_terminal_only() {
         let line = |terminal| {
             let mut out = Vec::new();
-            write_long(&mut out, &link(), 3, &TimeZone::UTC, terminal).unwrap();
+            write_long(&mut out, &link(), "  0", &TimeZone::UTC, terminal).unwrap();
             out
         };
         assert_eq!(line(true), b"lrwxrwxrwx   0 2027-01-15 08:00 a\\xff -> b\\u{1b}\n");

@@ -16,9 +16,12 @@ mod listed;
 mod long;
 mod memory;
 mod names;
+mod namesakes;
 mod place;
 mod progress;
 mod served_port;
+mod stop;
+mod told;
 mod under_way;
 mod voice;
 
@@ -29,6 +32,7 @@ use clap::Parser as _;
 use crate::app::App;
 use crate::args::{Arguments, Verb};
 use crate::exit::Exit;
+use crate::failure::Interrupted;
 use crate::voice::Voice;
 
 fn main() -> ExitCode {
@@ -46,7 +50,7 @@ fn run(verb: Verb, voice: Voice) -> anyhow::Result<Exit> {
     let app = App::new(voice)?;
     match verb {
         Verb::Serve(typed) => cli::serve::run(&app, typed),
-        Verb::Cp(typed) => app.run(cli::cp::run(&app, typed.resolve()?)),
+        Verb::Cp(typed) => app.run(cli::cp::run(&app, typed.resolve()?)).map_err(Interrupted::of_copy),
         Verb::Ls(typed) => app.run(cli::ls::run(&app, typed)),
         Verb::Stat(typed) => app.run(cli::stat::run(&app, typed)),
         Verb::Mkdir(typed) => app.run(cli::mkdir::run(&app, typed)),

@@ -15,11 +15,22 @@ pub(crate) fn remote(text: &OsStr, verb: &str) -> anyhow::Result<RemoteLocation>
         Location::Remote(remote) => Ok(remote),
         Location::Local(_) => {
             let name = shown(text);
+            let there = name.strip_prefix("./").unwrap_or(&name);
+            let write = if may_be_host(&name) {
+                format!("`{name}:` for the host `{name}`, or `host:{name}`")
+            } else {
+                format!("`host:{there}`")
+            };
             let text =
-                format!("`{name}` is on this machine, and `sft {verb}` works on a host: write `host:{name}`");
+                format!("`{name}` is on this machine, and `sft {verb}` works on a host: write {write}");
             Err(Usage(text).into())
         }
     }
+}
+
+/// Whether somebody who typed that may have meant a host.
+fn may_be_host(name: &str) -> bool {
+    matches!(Location::parse(format!("{name}:").as_ref()), Ok(Location::Remote(host)) if host.to_string() == format!("{name}:"))
 }
 
 /// Locations on hosts.

@@ -68,6 +68,11 @@ impl Voice {
         self.tone.json
     }
 
+    /// Whether also that is told which follows from something that was told.
+    pub(crate) fn tells_all(&self) -> bool {
+        self.tone.json || self.tone.verbose > 0
+    }
+
     /// Whether stdout is a terminal.
     pub(crate) fn stdout_terminal(&self) -> bool {
         self.stdout_terminal

@@ -64,7 +64,10 @@ fn names_that_cannot_be_meant() {
             "`sft://h/%zz` has a `%` that is not followed by two hexadecimal digits; write `%25` for a `%` in an `sft://` name",
         ),
         ("ls srv:a/../b", "`srv:a/../b` is not a path on a host: `.` and `..` are not names"),
-        ("ls here", "`here` is on this machine, and `sft ls` works on a host: write `host:here`"),
+        (
+            "ls here",
+            "`here` is on this machine, and `sft ls` works on a host: write `here:` for the host `here`, or `host:here`",
+        ),
         ("cp a b", "`a` and `b` are both on this machine: use `cp -r`, or write `host:path` for one of them"),
         (
             "cp srv:a k:b",
@@ -358,9 +361,8 @@ fn the_end_of_a_copy() {
     let said: Vec<String> = cases.map(|(ran, code)| general(&world, &ran.ended(code).err())).into();
     let expected = [
         "sft: t: file: something that is not a directory is in the way; remove it or choose another place\n\
-         sft: t/one: file/one: it, or a parent of it, is not a directory\n\
-         sft: t/two: file/two: it, or a parent of it, is not a directory\n",
-        "sft: one: blocked/one: a directory is in the way; remove it or choose another place\n",
+         sft: 2 more entries failed, which lie below\n",
+        "sft: blocked/one: a directory is in the way; remove it or choose another place\n",
         "sft: one: gone/x: there is no such directory to copy into; make it first\n",
         "sft: cannot use DIR/scratch/gone: No such file or directory (os error 2)\n",
         "sft: gone: there is no such entry\n",

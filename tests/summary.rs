@@ -169,3 +169,35 @@ fn giving_up_is_not_late() {
         assert!(took < Duration::from_secs(5), "it took {took:?} instead of 1 s, or 2 at most: {ran:?}");
     }
 }
+
+/// The attempt after a loss meets what failed before it once more.
+#[test]
+fn a_failure_is_told_once_however_often_it_is_met() {
+    let world = World::new(SFT);
+    let relay = world.relay("far");
+    Dice::new(3).file(&world.local("f"), 24 * MIB);
+    let pipe = world.local("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for more in [&[][..], &["--json"]] {
+        relay.rate(2 * MIB);
+        let before = relay.passed().1;
+        let mut line = args!["cp", "--transport", "tcp", pipe, world.local("f"), "far:to"];
+        line.extend(more.iter().map(Into::into));
+        let mut running = world.start(line);
+        until(&mut running, |running| {
+            let said = running.stdout_so_far() + &running.stderr_so_far();
+            said.contains("pipe") && relay.passed().1 > before + 2 * MIB
+        });
+        assert!(relay.reset_tcp(usize::MAX) > 0);
+        relay.rate(0);
+        let ran = running.wait(PATIENCE).ended(1);
+        let said = ran.out() + &ran.err();
+        assert!(said.contains("connected again") || said.contains("reconnected"), "{ran:?}");
+        assert_eq!(
+            said.lines().filter(|line| line.contains("a pipe, socket or device")).count(),
+            1,
+            "{ran:?}"
+        );
+        std::fs::remove_dir_all(world.served("to")).unwrap();
+    }
+}

@@ -15,8 +15,8 @@ use crate::copying::Copying;
 use crate::exit::Exit;
 use crate::failure::Usage;
 use crate::names::shown;
-use crate::place;
 use crate::under_way::UnderWay;
+use crate::{namesakes, place};
 
 /// Copy files and trees to a host or from it
 ///
@@ -49,6 +49,9 @@ pub(crate) struct CpArgs {
     /// Accepted out of habit: times and permissions are always kept
     #[arg(short)]
     preserve: bool,
+    /// Accepted out of habit: what is there gives way unless -n says otherwise
+    #[arg(short, conflicts_with = "no_clobber")]
+    force: bool,
     #[command(flatten)]
     remote: RemoteArgs,
 }
@@ -93,6 +96,7 @@ impl CpArgs {
     /// Finds out what was meant.
     pub(crate) fn resolve(self) -> anyhow::Result<Cp> {
         let sources = self.sources.iter().map(|text| Location::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let sources = namesakes::sorted_out(sources)?;
         let way = Way::new(sources, Location::parse(&self.destination)?)?;
         Ok(Cp {
             way,
@@ -118,6 +122,11 @@ async fn push(app: &App, cp: &Cp, sources: &[PathBuf], host: &RemoteLocation) ->
     let under_way = UnderWay::push(&app.folders, sources, &app.target(host, &cp.remote), &host.path);
     if under_way.recall() {
         app.voice.note(GOING_ON);
+    }
+    for source in sources {
+        if let Some(own) = sft_client::left_out(source) {
+            app.voice.note(&format!("{} is left out: sft keeps unfinished files there", shown(own)));
+        }
     }
     let client = app.connect(host, &cp.remote).await?;
     let (copying, sink) = Copying::new(app.voice);

@@ -6,6 +6,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use sft_client::{Client, Code, Ending, Entry, EntryKind, RemoteLocation, RequestError};
 
+use crate::amount::BinaryBytes;
 use crate::app::App;
 use crate::args::RemoteArgs;
 use crate::exit::Exit;
@@ -14,6 +15,7 @@ use crate::{listed, place};
 
 /// List directories on a host
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub(crate) struct LsArgs {
     /// Directories, or entries themselves
     #[arg(required = true, value_name = "HOST:PATH")]
@@ -24,6 +26,15 @@ pub(crate) struct LsArgs {
     /// Show names that begin with a dot
     #[arg(short)]
     all: bool,
+    /// Sizes with a unit, in powers of 1024
+    #[arg(short)]
+    human: bool,
+    /// Accepted out of habit: there is always one entry a line
+    #[arg(short = '1')]
+    one: bool,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
     #[command(flatten)]
     remote: RemoteArgs,
 }
@@ -77,11 +88,14 @@ fn show(app: &App, typed: &LsArgs, entries: Vec<Entry>) -> anyhow::Result<()> {
             .try_for_each(|entry| app.voice.object(listed::object(entry.path.as_bytes(), entry)));
     }
     let zone = TimeZone::system();
-    let width = entries.iter().map(|entry| entry.size).max().unwrap_or(0).to_string().len();
+    let size = |entry: &Entry| {
+        if typed.human { BinaryBytes(entry.size).to_string() } else { entry.size.to_string() }
+    };
+    let width = entries.iter().map(|entry| size(entry).len()).max().unwrap_or(0);
     app.voice.write(|out| {
         entries.iter().try_for_each(|entry| {
             if typed.long {
-                return listed::write_long(out, entry, width, &zone, terminal);
+                return listed::write_long(out, entry, &format!("{:>width$}", size(entry)), &zone, terminal);
             }
             write_name(out, entry.path.as_bytes(), terminal)?;
             out.write_all(if terminal && entry.kind == EntryKind::Dir { b"/\n" } else { b"\n" })

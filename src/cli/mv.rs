@@ -23,6 +23,9 @@ pub(crate) struct MvArgs {
     /// Do not replace what is there
     #[arg(short, long)]
     no_clobber: bool,
+    /// Accepted out of habit: what is there gives way unless -n says otherwise
+    #[arg(short, conflicts_with = "no_clobber")]
+    force: bool,
     #[command(flatten)]
     remote: RemoteArgs,
 }

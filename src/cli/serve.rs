@@ -11,6 +11,7 @@ use sft_doors::{ServeOptions, Server, StopReport};
 
 use crate::app::App;
 use crate::exit::Exit;
+use crate::stop::StopSignals;
 use crate::{names, served_port};
 
 /// Serve a directory on UDP and TCP port 1303
@@ -193,34 +194,15 @@ fn end_text(report: StopReport) -> String {
     }
 }
 
-/// Done when the first of SIGINT and SIGTERM comes.
-#[cfg(unix)]
+/// Done when it is asked to stop; the second time ends the process at once.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
-    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    let mut stop = StopSignals::listen().context("signals cannot be received")?;
     Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        stop.next().await;
         tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            stop.next().await;
             std::process::exit(Exit::Interrupted.code().into());
         });
-    })
-}
-
-/// Done when the user interrupts.
-#[cfg(not(unix))]
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    Ok(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
-        }
     })
 }
 
