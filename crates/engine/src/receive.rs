@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use sft_base::EntryPath;
 use sft_lane::Transport;
-use sft_wire::message::{Durability, Entry, Place, PublishMode, Unapplied, Window};
+use sft_wire::message::{Cancel, Durability, Entry, Place, PublishMode, Unapplied, Window};
 use sft_wire::{ControlMessage, PieceArrival, Receiver, ReceiverEvent, WireError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -78,6 +78,7 @@ pub async fn receive(
         writes: 0,
         to_commit: Vec::new(),
         committing: false,
+        kept: false,
         results,
         lanes: Vec::new(),
         summary: Summary::default(),
@@ -98,6 +99,8 @@ struct ReceiveDriver {
     writes: usize,
     to_commit: Vec<Commit>,
     committing: bool,
+    /// Something was found in place, and nothing was flushed since: an earlier attempt may have ended before it did.
+    kept: bool,
     results: mpsc::UnboundedSender<Finished>,
     lanes: Vec<LaneInfo>,
     summary: Summary,
@@ -145,6 +148,9 @@ impl ReceiveDriver {
                 port.set_data_limit(window);
                 self.machine.set_window(window);
                 pending = self.machine.poll_frame();
+                if matches!(pending, Some(ControlMessage::Done(_))) {
+                    self.flush_kept(port.id, &link).await?;
+                }
             }
             if pending.is_none()
                 && let Some(end) = self.machine.end()
@@ -174,6 +180,19 @@ impl ReceiveDriver {
                 }
             }
         }
+    }
+
+    /// Makes durable what was found in place, before all is said to be done.
+    async fn flush_kept(&mut self, transfer: u64, link: &Link) -> Result<(), TransferError> {
+        if !self.kept || self.writer.durability == Durability::None {
+            return Ok(());
+        }
+        let view = self.writer.view.clone();
+        if let Err(error) = blocking(move || view.flush()).await {
+            link.send(Cancel { transfer, error: error.clone() }).await;
+            return Err(TransferError::Local(error));
+        }
+        Ok(())
     }
 
     async fn handle(&mut self, message: ControlMessage, link: &Link) -> Result<(), TransferError> {
@@ -257,6 +276,7 @@ impl ReceiveDriver {
         }
         if !self.committing && !self.to_commit.is_empty() {
             self.committing = true;
+            self.kept = false;
             let most = self.to_commit.len().min(COMMITS_MAX);
             let batch: Vec<Commit> = self.to_commit.drain(..most).collect();
             let (view, durability) = (self.writer.view.clone(), self.writer.durability);
@@ -350,6 +370,7 @@ impl ReceiveDriver {
                 self.events.add(|c| &c.entries_settled, 1);
                 self.events.add(|c| &c.bytes_kept, size);
                 self.summary.unchanged += 1;
+                self.kept = true;
             }
             Decision::Want(held) => {
                 let held = held.iter().map(|node| node.range(size)).map(|r| r.end - r.start).sum();

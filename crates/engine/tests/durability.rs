@@ -6,11 +6,11 @@ mod support;
 use std::sync::Arc;
 
 use sft_auth::Grant;
-use sft_base::Digest;
 use sft_base::limits::PIECE_BYTES;
+use sft_base::{Digest, Time};
 use sft_engine::{EventSink, Link, ReceiveJob, Role, View, receive};
 use sft_lane::{Parts, Transport};
-use sft_store::{FaultStore, MemStore, Op, Store, StoreError};
+use sft_store::{Attributes, FaultStore, MemStore, Op, Publish, Store, StoreError};
 use sft_wire::message::{
     Commit, Durability, Entry, EntryKind, Finish, Finished, Offer, PackHeader, PackedFile, PieceHeader,
     Place, PublishMode, Stamp, frame,
@@ -34,7 +34,7 @@ fn large() -> Vec<u8> {
 /// What a sender offers in one of these transfers.
 fn entries(what: &str) -> Vec<Entry> {
     match what {
-        "small" => vec![entry("small", EntryKind::File, SMALL.len() as u64)],
+        "small" | "in place" => vec![entry("small", EntryKind::File, SMALL.len() as u64)],
         "large" => vec![entry("large", EntryKind::File, large().len() as u64)],
         _ => vec![entry("dir", EntryKind::Dir, 0), entry("link", EntryKind::Link, 0)],
     }
@@ -61,7 +61,7 @@ async fn offered(store: Arc<dyn Store>, durability: Durability, what: &str) -> (
     let mut client = ends.client;
     say(&mut client, Offer { transfer: 1, first: 0, entries: entries(what), failures: vec![], last: true })
         .await;
-    if what != "names" {
+    if ["small", "large"].contains(&what) {
         while !matches!(hear(&mut client).await, ControlMessage::Want(_)) {}
         send_content(&mut client, what).await;
     }
@@ -132,6 +132,26 @@ async fn what_is_committed_survives_a_crash_at_that_very_moment() {
                 assert!(is_there(&disk, what, count), "{what}, {durability:?}: it was said to be committed");
             }
         }
+    }
+}
+
+/// An attempt that was killed between naming and flushing leaves names that only memory has.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_found_in_place_is_durable_when_all_is_done() {
+    for (durability, stays) in [(Durability::Commit, true), (Durability::None, false)] {
+        let disk = MemStore::new();
+        let staged = disk.stage_small(SMALL).unwrap();
+        let attributes = Attributes { modified: Some(Time { secs: 1, nanos: 0 }), mode: Some(0o644) };
+        disk.publish(staged, verified(SMALL), &path("small"), Publish::Replace, &attributes).unwrap();
+        let (mut client, _kept) = offered(Arc::new(disk.clone()), durability, "in place").await;
+        let done = loop {
+            if let ControlMessage::Done(done) = hear(&mut client).await {
+                break done;
+            }
+        };
+        assert_eq!((done.unchanged, done.committed), (1, 0));
+        disk.crash();
+        assert_eq!(is_there(&disk, "small", 1), stays, "{durability:?}");
     }
 }
 
