@@ -8,6 +8,7 @@ from math import ceil, floor, log10
 
 from harness.figures import Case, Row
 from harness.measure import SAMPLE_S
+from harness.paths import PAYLOAD_SHARE
 
 WIDTH = 800
 RIGHT = 96
@@ -88,8 +89,10 @@ def subtitle(case: Case, rows: list[Row], with_sync: bool) -> str:
 def over_time(case: Case) -> str:
     """Bytes that the receiver's interface took in, in MB/s, from the start of the client: sft and the best rivals."""
     rows = chosen(case)
+    # The interface counts headers; the limit of a case is of what is inside them.
+    link = case.limit / PAYLOAD_SHARE if case.limit else None
     span = max([len(row.samples) for row in rows] + [1]) * SAMPLE_S
-    top = nice(max([value for row in rows for value in smooth(row.samples)] + [case.limit or 0, 0.1]))
+    top = nice(max([value for row in rows for value in smooth(row.samples)] + [link or 0, 0.1]))
     left, right, upper, height = 54, WIDTH - 24, 92, 240
     legend_lines = ceil(len(rows) / 3)
     upper += 18 * (legend_lines - 1)
@@ -101,15 +104,15 @@ def over_time(case: Case) -> str:
     def y(value: float) -> float:
         return bottom - height * min(value, top) / top
 
-    parts = heading(case, "MB/s that the receiver's interface takes in, over seconds; mean of 0.3 s")
+    parts = heading(case, "MB/s of IP packets that the receiver's interface takes in, over seconds; mean of 0.3 s; dashed: the link")
     parts += legend(rows)
     if case.halved_s:
         begin, end = (min(second, span) for second in case.halved_s)
         parts.append(f'<rect class="band" x="{x(begin):.1f}" y="{upper}" width="{x(end) - x(begin):.1f}" height="{height}"/>')
         parts.append(f'<text class="limit-text" x="{x(begin) + 5:.1f}" y="{upper + 15}">half the rate</text>')
     parts += grid(span, top, x, y, left, right, bottom)
-    if case.limit:
-        parts.append(f'<line class="limit" x1="{left}" y1="{y(case.limit):.1f}" x2="{right}" y2="{y(case.limit):.1f}"/>')
+    if link:
+        parts.append(f'<line class="limit" x1="{left}" y1="{y(link):.1f}" x2="{right}" y2="{y(link):.1f}"/>')
     for name, row in zip(LINES, rows):
         points = " ".join(f"{x((at + 0.5) * SAMPLE_S):.1f},{y(value):.1f}" for at, value in enumerate(smooth(row.samples)))
         parts.append(f'<polyline class="line l-{name}" points="{points}"/>')

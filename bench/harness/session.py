@@ -50,9 +50,10 @@ def run(profile: Profile, choice: Choice, bench: Path, directory: Path, folder: 
     with Place(directory) as place, tempfile.TemporaryDirectory(prefix="sft-bench-") as state, paths.Allowed():
         os.environ["PATH"] += f":{place.tools / 'bin'}"
         skipped = install(groups, choice, place)
+        version = None if binary else sft.commit(bench)
         binary = (binary or sft.build(bench.parent)).resolve()
         wanlink = paths.build_wanlink(bench) if any(not group.path.is_loopback for group in groups) else None
-        results = opened(profile, choice, folder, resume, binary, skipped, place)
+        results = opened(profile, choice, folder, resume, sft.version(binary, version), skipped, place)
         shared = Bench(place, Path(state), results, choice, binary, wanlink, paths.kernels_here(),
                        {line.partition(" ")[0] for line in skipped})
         try:
@@ -97,14 +98,14 @@ def install(groups: list[Group], choice: Choice, place: Place) -> list[str]:
     return skipped
 
 
-def opened(profile: Profile, choice: Choice, folder: Path, resume: bool, binary: Path, skipped: list[str],
+def opened(profile: Profile, choice: Choice, folder: Path, resume: bool, version: str, skipped: list[str],
            place: Place) -> Results:
     if resume:
         found = Results.load(kept.newest(folder, profile.name))
         print(f"bench: going on with {found.folder}", flush=True)
         return found
     stamp = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{profile.name}{'-tiny' if choice.tiny else ''}"
-    versions = [sft.version(binary, Path(__file__).parent), packages.version_of(["ssh", "-V"]),
+    versions = [version, packages.version_of(["ssh", "-V"]),
                 *(packages.version_of(command) for command in
                   (["rsync", "--version"], ["rclone", "version"], ["lftp", "--version"], ["curl", "--version"],
                    ["nginx", "-v"], ["qcp", "--version"]) if packages.find(command[0])),

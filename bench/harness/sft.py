@@ -117,7 +117,12 @@ def build(root: Path) -> Path:
     return Path(target) / "release" / "sft"
 
 
-def version(binary: Path, repository: Path) -> str:
-    """What the binary calls itself, and which commit stands beside it: the one that it was built from, if we built it."""
-    commit = version_of(["git", "-C", str(repository), "describe", "--always", "--dirty"])
-    return f"{version_of([str(binary), '--version'])}, repository at {commit}"
+def commit(repository: Path) -> str:
+    """What git calls the state that a build begins with."""
+    return version_of(["git", "-C", str(repository), "describe", "--always", "--dirty"])
+
+
+def version(binary: Path, built_from: str | None) -> str:
+    """What the binary calls itself, and where it comes from."""
+    name = version_of([str(binary), "--version"])
+    return f"{name}, built from {built_from}" if built_from else f"{name}, built before"
