@@ -19,9 +19,11 @@ mod liar;
 mod raw_peer;
 mod relay_tcp;
 mod relay_udp;
+mod witness;
 pub use gatekeeper::Gatekeeper;
 pub use liar::Liar;
 pub use raw_peer::RawPeer;
+pub use witness::Witness;
 
 mod content;
 pub use content::Dice;
