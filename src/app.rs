@@ -106,7 +106,9 @@ impl App {
         let search = KeySearch::usual(&self.folders, reach.identity.clone());
         let keys = tokio::task::spawn_blocking(move || ClientKeys::find(&search)).await??;
         for skipped in keys.skipped() {
-            self.voice.detail(&format!("passed over: {skipped}"));
+            let text = format!("passed over: {skipped}");
+            // Who has no other key is about to hear that there is none at all.
+            if keys.keys().is_empty() { self.voice.warn(&text) } else { self.voice.detail(&text) }
         }
         let mut options = ConnectOptions::new(keys, self.folders.trusted());
         options.transport = reach.transport;

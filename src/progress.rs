@@ -69,8 +69,8 @@ impl Snapshot {
         self.kept.saturating_add(self.moved).min(self.bytes)
     }
 
-    /// What stands beside the bar.
-    fn line(&self, rate: f64) -> String {
+    /// A bar and what stands beside it, as much as a terminal of so many columns shows in one line.
+    fn line(&self, rate: f64, columns: usize) -> String {
         let open = if self.complete { "" } else { "+" };
         let left = self.bytes - self.done();
         let eta = if self.complete && rate >= 1.0 {
@@ -78,9 +78,26 @@ impl Snapshot {
         } else {
             String::new()
         };
-        let (done, bytes) = (Bytes(self.done()), Bytes(self.bytes));
-        let (settled, entries) = (Count(self.settled), Count(self.entries));
-        format!("{done} of {bytes}{open}  {}{eta}  {settled} of {entries}{open} entries", Rate(rate))
+        let amount = format!("{} of {}{open}", Bytes(self.done()), Bytes(self.bytes));
+        let speed = format!("{amount}  {}{eta}", Rate(rate));
+        let all = format!("{speed}  {} of {}{open} entries", Count(self.settled), Count(self.entries));
+        // In the last column some terminals begin a new line.
+        let columns = columns.saturating_sub(1);
+        let beside = |text: &str| columns.saturating_sub(text.chars().count() + 1);
+        if let Some(text) = [&all, &speed].into_iter().find(|text| beside(text) >= BAR_LEAST) {
+            return format!("{} {text}", self.bar(beside(text).min(BAR_MOST)));
+        }
+        let fits = |text: &&String| text.chars().count() <= columns;
+        let text = [&speed, &amount].into_iter().find(fits).unwrap_or(&amount);
+        text.chars().take(columns).collect()
+    }
+
+    /// `=====>    `
+    fn bar(&self, width: usize) -> String {
+        let part = u128::from(self.done()) * width as u128 / u128::from(self.bytes.max(1));
+        let filled = (part as usize).min(width);
+        let tip = if filled < width { ">" } else { "" };
+        format!("{:<width$}", "=".repeat(filled) + tip)
     }
 
     /// Over which transports the bytes went, such as `over QUIC` or `over TCP and QUIC (3 %)`.
@@ -144,17 +161,15 @@ impl Bar {
     /// Draws a bar.
     pub(crate) fn new() -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{bar:24} {msg}").expect("the template is valid");
-        bar.set_style(style.progress_chars("=> "));
+        bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is valid"));
         Self { bar, speed: Speed::new(Instant::now()) }
     }
 
     /// Draws the bar anew.
     pub(crate) fn update(&mut self, snapshot: &Snapshot) {
         let rate = self.speed.update(snapshot.quic + snapshot.tcp, Instant::now());
-        self.bar.set_length(snapshot.bytes);
-        self.bar.set_position(snapshot.done());
-        self.bar.set_message(snapshot.line(rate));
+        self.bar.set_message(snapshot.line(rate, columns()));
+        self.bar.tick();
     }
 
     /// Says something above the bar.
@@ -173,7 +188,15 @@ fn entries(count: u64) -> String {
     if count == 1 { "1 entry".into() } else { format!("{} entries", Count(count)) }
 }
 
+/// How wide the terminal is.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
+}
+
 const SMOOTHING_S: f64 = 3.0;
+const BAR_MOST: usize = 24;
+const BAR_LEAST: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -192,11 +215,27 @@ mod tests {
 
     #[test]
     fn the_line_beside_the_bar() {
-        assert_eq!(HALF.line(100e6), "2.00 GB of 4.00 GB  100 MB/s  0:20 left  1,500 of 12,000 entries");
+        let text = "2.00 GB of 4.00 GB  100 MB/s  0:20 left  1,500 of 12,000 entries";
+        let cases = [
+            (200, format!("============>            {text}")),
+            (80, format!("=======>       {text}")),
+            (60, "=========>          2.00 GB of 4.00 GB  100 MB/s  0:20 left".into()),
+            (40, "2.00 GB of 4.00 GB  100 MB/s  0:20 left".into()),
+            (39, "2.00 GB of 4.00 GB".into()),
+            (9, "2.00 GB ".into()),
+            (0, String::new()),
+        ];
+        for (columns, line) in cases {
+            assert_eq!(HALF.line(100e6, columns), line, "{columns}");
+        }
+        let beside = |snapshot: Snapshot, rate| snapshot.line(rate, 200)[BAR_MOST + 1..].to_owned();
         let scanning = Snapshot { complete: false, ..HALF };
-        assert_eq!(scanning.line(100e6), "2.00 GB of 4.00 GB+  100 MB/s  1,500 of 12,000+ entries");
-        assert_eq!(HALF.line(0.0), "2.00 GB of 4.00 GB  0 B/s  1,500 of 12,000 entries");
-        assert_eq!(Snapshot::default().line(0.0), "0 B of 0 B+  0 B/s  0 of 0+ entries");
+        assert_eq!(beside(scanning, 100e6), "2.00 GB of 4.00 GB+  100 MB/s  1,500 of 12,000+ entries");
+        assert_eq!(beside(HALF, 0.0), "2.00 GB of 4.00 GB  0 B/s  1,500 of 12,000 entries");
+        let nothing = Snapshot::default().line(0.0, 200);
+        assert_eq!(nothing, format!("{:<24} 0 B of 0 B+  0 B/s  0 of 0+ entries", ">"));
+        let all = Snapshot { moved: 3_500_000_000, ..HALF };
+        assert_eq!(all.bar(8), "========");
     }
 
     #[test]

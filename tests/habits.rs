@@ -210,3 +210,46 @@ fn a_client_that_is_asked_to_stop_says_so() {
         assert_eq!(running.wait(PATIENCE).ended(130).err(), sentence);
     }
 }
+
+#[test]
+fn whoever_comes_in_is_told_what_to_type() {
+    let world = World::new(SFT);
+    Tree::new(world.root()).dir("box");
+    for (number, (rights, verb)) in
+        [("drop", "cp FILE "), ("fetch", "cat "), ("read", "ls ")].into_iter().enumerate()
+    {
+        let line = args!["invite", "-q", "--host", "127.0.0.1", "--path", "box", "--rights", rights];
+        let link = world.owner.sft(line).done().out().trim_end().to_owned();
+        let guest = world.keyless(&format!("guest-{number}"));
+        let joined = guest.sft(args!["join", link]).done().err();
+        let name = if rights == "read" { "" } else { "/NAME" };
+        let try_this = format!("Try:\n    sft {verb}sft://127.0.0.1:{}/box{name}\n", world.port());
+        assert!(joined.ends_with(&try_this), "{joined}");
+        // As it says, with names in the place of words.
+        Tree::new(guest.home()).file("mine", 1);
+        let typed = try_this.rsplit_once("sft ").unwrap().1.trim_end();
+        let typed = typed.replace("FILE", "mine").replace("NAME", if number == 0 { "new" } else { "seen" });
+        Tree::new(world.served("box")).file("seen", 3);
+        guest.sft(typed.split(' ').map(OsString::from).collect()).done();
+    }
+    assert!(world.served("box/new").is_file());
+}
+
+#[test]
+fn a_key_that_is_passed_over_is_named_where_it_is_missed() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new(SFT);
+    let careless = world.stranger("careless");
+    std::fs::set_permissions(careless.key(), PermissionsExt::from_mode(0o644)).unwrap();
+    let ran = careless.sft(args!["ls", "srv:"]).ended(4);
+    assert!(said(&world, &ran)[0].contains("can be read by others (mode 0644); run `chmod 600 "), "{ran:?}");
+}
+
+#[test]
+fn an_invitation_to_a_server_that_never_ran_says_so() {
+    let world = World::new(SFT);
+    let invite = |state: &Path| world.owner.sft(args!["invite", "--host", "h", "--state", state]).done();
+    let known = world.owner.state();
+    assert!(!invite(&known).err().contains("no `sft serve` has run"));
+    assert!(invite(&world.local("new")).err().contains("no `sft serve` has run with this state folder yet"));
+}

@@ -125,7 +125,8 @@ fn when_the_server_stays_away_it_is_given_up() {
         assert_eq!(said.contains("connecting again: "), tries, "{said}");
         let end = said.lines().last().unwrap();
         assert!(end.starts_with("sft: the connection was lost ("), "{said}");
-        assert!(end.ends_with(" s; the same command goes on from here"), "{said}");
+        assert!(end.ends_with("; the same command goes on from here"), "{said}");
+        assert_eq!(end.contains("and could not be made again for "), tries, "{said}");
         relay.rate(0);
         world.start_server();
     }

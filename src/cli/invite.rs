@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::failure::Usage;
 use crate::granted::Granted;
 use crate::lifetime::Lifetime;
+use crate::names::shown;
 use crate::served_port;
 
 /// Invite somebody to the server on this machine
@@ -53,7 +54,13 @@ pub(crate) fn run(app: &App, typed: InviteArgs) -> anyhow::Result<Exit> {
     })?;
     let state = typed.state.unwrap_or_else(|| app.folders.state.clone());
     let server = server_name(typed.host.as_deref(), served_port::read(&state))?;
+    let is_new = !state.join("identity").exists();
     let identity = ServerIdentity::load_or_create(&state)?;
+    if is_new {
+        let text =
+            "no `sft serve` has run with this state folder yet, and the link is good for one that does";
+        app.voice.warn(&format!("{}: {text}", shown(&state)));
+    }
     let now = SystemTime::now();
     let expires = typed.expires.end(now);
     let terms = InvitationTerms {

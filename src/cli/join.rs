@@ -5,7 +5,7 @@ use std::io::BufRead as _;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
-use sft_auth::{ClientKeys, InviteLink, KeySearch};
+use sft_auth::{ClientKeys, InviteLink, KeySearch, Right, Rights};
 use sft_client::{Client, ConnectError, RemoteLocation, RemotePath};
 
 use crate::app::App;
@@ -73,6 +73,12 @@ fn make_key_if_none(app: &App, remote: &RemoteArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What to type for somebody who may not list.
+fn without_looking(rights: Rights, host: &RemoteLocation) -> String {
+    let name = if host.to_string().ends_with('/') { "NAME" } else { "/NAME" };
+    if rights.has(Right::Read) { format!("cat {host}{name}") } else { format!("cp FILE {host}{name}") }
+}
+
 async fn tell(app: &App, client: &Client, host: &RemoteLocation) -> anyhow::Result<Exit> {
     let (server, identity, rights) = (client.server(), client.identity().await?, client.rights().await?);
     if app.voice.json() {
@@ -86,6 +92,7 @@ async fn tell(app: &App, client: &Client, host: &RemoteLocation) -> anyhow::Resu
         return Ok(Exit::Done);
     }
     let may = Granted(rights);
-    app.voice.note(&format!("joined {server} as {identity}; you may {may}. Try:\n    sft ls {host}"));
+    let what = if rights.has(Right::List) { format!("ls {host}") } else { without_looking(rights, host) };
+    app.voice.note(&format!("joined {server} as {identity}; you may {may}. Try:\n    sft {what}"));
     Ok(Exit::Done)
 }

@@ -52,6 +52,8 @@ pub(crate) fn run(app: &App, typed: ServeArgs) -> anyhow::Result<Exit> {
 
 async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
     let root = std::path::absolute(&typed.dir).context("the current directory cannot be named")?;
+    // By its plain name, if it has one; that it cannot be served is said later.
+    let root = root.canonicalize().unwrap_or(root);
     let authorized_keys = app.folders.authorized_keys();
     let state = typed.state.clone().unwrap_or_else(|| app.folders.state.clone());
     let options = ServeOptions {

@@ -156,7 +156,7 @@ pub enum TransferError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The connection was lost, and for too long none could be made again.
-    #[error("the connection was lost ({reason}) and could not be made again for {} s; the same command goes on from here", silent.as_secs())]
+    #[error("the connection was lost ({reason}){}; the same command goes on from here", for_how_long(silent))]
     Lost {
         /// How it was lost, or why no other came up.
         reason: String,
@@ -203,6 +203,14 @@ pub enum LocalError {
     /// This side of the transfer cannot begin.
     #[error("{0}")]
     Refused(WireError),
+}
+
+/// What comes of it where it was not tried again.
+fn for_how_long(silent: &Duration) -> String {
+    match silent.as_secs() {
+        0 => String::new(),
+        seconds => format!(" and could not be made again for {seconds} s"),
+    }
 }
 
 /// Every attempt with its cause, in a row.
