@@ -253,3 +253,32 @@ fn an_invitation_to_a_server_that_never_ran_says_so() {
     assert!(!invite(&known).err().contains("no `sft serve` has run"));
     assert!(invite(&world.local("new")).err().contains("no `sft serve` has run with this state folder yet"));
 }
+
+#[test]
+fn what_is_missing_is_an_object_for_programs_wherever_it_is_missed() {
+    let world = World::new(SFT);
+    let here = world.local("gone");
+    let lines = [
+        args!["hash", "--json", &here],
+        args!["hash", "--json", "srv:gone"],
+        args!["cat", "--json", "srv:gone"],
+        args!["stat", "--json", "srv:gone"],
+        args!["ls", "--json", "srv:gone"],
+        args!["rm", "--json", "srv:gone"],
+        args!["mv", "--json", "srv:gone", "srv:new"],
+        args!["cp", "--json", "srv:gone", world.local("new")],
+    ];
+    for line in lines {
+        let ran = world.sft(line).ended(1);
+        let failed: Vec<_> = ran.objects().into_iter().filter(|object| object["event"] == "failed").collect();
+        assert_eq!(failed.len(), 1, "{ran:?}");
+        assert_eq!(
+            (&failed[0]["code"], &failed[0]["retry"]),
+            (&"not-found".into(), &false.into()),
+            "{ran:?}"
+        );
+        assert!(failed[0]["path"].as_str().unwrap().ends_with("gone"), "{ran:?}");
+    }
+    let plain = world.sft(args!["hash", &here]).ended(1);
+    assert_eq!(said(&world, &plain), ["sft: DIR/scratch/gone: No such file or directory (os error 2)"]);
+}

@@ -4,17 +4,16 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 
-use anyhow::Context as _;
 use clap::Args;
 use serde_json::Map;
 use sft_base::Digest;
-use sft_client::Location;
+use sft_client::{Code, Location};
 
 use crate::app::App;
 use crate::args::RemoteArgs;
 use crate::exit::Exit;
-use crate::names::{put_path, shown};
-use crate::{failure, place};
+use crate::names::put_path;
+use crate::place;
 
 /// Print the BLAKE3 digests of files, here or on a host
 #[derive(Debug, Args)]
@@ -48,13 +47,16 @@ pub(crate) async fn run(app: &App, typed: HashArgs) -> anyhow::Result<Exit> {
 }
 
 async fn local(app: &App, path: std::path::PathBuf) -> anyhow::Result<Result<Digest, Exit>> {
-    let hashed = tokio::task::spawn_blocking(move || {
-        digest_of(&path).with_context(|| format!("cannot read {}", shown(&path)))
-    });
-    Ok(hashed.await?.map_err(|error| {
-        app.voice.warn(&failure::sentence(&error));
-        Exit::SomeFailed
-    }))
+    let name = path.as_os_str().as_encoded_bytes().to_vec();
+    let hashed = tokio::task::spawn_blocking(move || digest_of(&path)).await?;
+    Ok(match hashed {
+        Ok(digest) => Ok(digest),
+        Err(error) => {
+            let code = if error.kind() == io::ErrorKind::NotFound { Code::NOT_FOUND } else { Code::READ };
+            app.voice.failed(&name, &code.because(error.to_string()))?;
+            Err(Exit::SomeFailed)
+        }
+    })
 }
 
 fn digest_of(path: &Path) -> io::Result<Digest> {

@@ -87,15 +87,15 @@ fn answer_at_once(view: &View, op: Op) -> Result<Body, WireError> {
             let space = view.space()?;
             Body::Space { total: space.total, available: space.available }
         }
-        Op::Hash { path } => Body::Hash { digest: view.hash(&path)? },
+        Op::Hash { path } => Body::Hash { digest: view.hash(&path).map_err(of_request)? },
         Op::Read { path, offset, length } => {
-            let source = view.open(&path)?;
+            let source = view.open(&path).map_err(of_request)?;
             let mut content = vec![0; (length as usize).min(limits::READ_BYTES_MAX)];
             let read = source.read_at(offset, &mut content).map_err(|e| wire_error(&e))?;
             content.truncate(read);
             Body::Content { content }
         }
-        Op::ReadLink { path } => Body::Content { content: view.read_link(&path)? },
+        Op::ReadLink { path } => Body::Content { content: view.read_link(&path).map_err(of_request)? },
         Op::Limits {} => {
             let limits = limits::ALL.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
             Body::Limits { limits }
@@ -104,6 +104,11 @@ fn answer_at_once(view: &View, op: Op) -> Result<Body, WireError> {
             return Err(Code::INTERNAL.because("this operation has more than one answer"));
         }
     })
+}
+
+/// A source that is not there has vanished from a transfer, which listed it; a request only names it.
+fn of_request(error: WireError) -> WireError {
+    if error.code == Code::VANISHED { Code::NOT_FOUND.because(error.text) } else { error }
 }
 
 async fn list(link: &Link, view: View, id: u64, path: EntryPath) {
