@@ -56,7 +56,7 @@ fn print_line(line: &str) {
 #[test]
 fn a_huge_file_takes_little_memory() {
     let mut world = World::new(SFT);
-    let size = sized(8 << 30, 100 << 30);
+    let size = sized(3 << 30, 100 << 30);
     Tree::new(world.local("")).sparse("huge", size);
     for (line, copy) in [
         (args!["cp", world.local("huge"), "srv:huge"], world.served("huge")),

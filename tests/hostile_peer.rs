@@ -34,14 +34,14 @@ struct Honest {
 
 impl Honest {
     /// Starts, and waits until the data flows. It would take minutes: `arrives` makes an end of it.
-    fn start(world: &World) -> Self {
+    fn start(world: &World, transport: &str) -> Self {
         let relay = world.relay("slow");
         relay.rate(1 << 20);
         Tree::new(world.local("")).file("honest", 144 << 20);
         let (source, copy) = (world.local("honest"), world.served("honest"));
-        let running = world.start(args!["cp", "--transport", "quic", source, "slow:honest"]);
+        let running = world.start(args!["cp", "--transport", transport, source, "slow:honest"]);
         let begun = Instant::now();
-        while relay.passed().0 < 1 << 20 {
+        while relay.passed().0 + relay.passed().1 < 1 << 20 {
             assert!(begun.elapsed() < PATIENCE, "the honest transfer does not begin: {running:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -110,7 +110,7 @@ fn piece(entry: u64, unit: u64, offset: u64, content: &[u8]) -> Vec<u8> {
 #[test]
 fn garbage_on_both_transports_harms_nobody() {
     let mut world = World::new(SFT);
-    let honest = Honest::start(&world);
+    let honest = Honest::start(&world, "auto");
     let mut dice = Dice::thrown();
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     for number in 0..4000 {
@@ -166,7 +166,7 @@ async fn who_takes_too_long_is_let_go() {
     let server = world.address();
     let late = Relay::start(server);
     late.tcp(Fate::Delay(Duration::from_millis(2500)));
-    let honest = Honest::start(&world);
+    let honest = Honest::start(&world, "tcp");
     let silent = std::thread::spawn(move || life_of_a_slow_connection(server, |_| None));
     let slow = std::thread::spawn(move || {
         let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
@@ -225,7 +225,7 @@ async fn flood(from: Ipv4Addr, server: SocketAddr, count: usize) -> Vec<tokio::n
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_flood_of_connections_is_bounded_and_does_not_stop_others() {
     let mut world = World::new(SFT);
-    let honest = Honest::start(&world);
+    let honest = Honest::start(&world, "quic");
     let elsewhere = Ipv4Addr::new(127, 0, 0, 2);
     let far = flood(elsewhere, world.address(), 300).await;
     assert_eq!(far.len(), limits::EARLY_CONNECTIONS_PER_ADDRESS, "from another address");
@@ -335,7 +335,7 @@ async fn wanted(peer: &mut RawPeer) {
 async fn who_breaks_the_protocol_is_let_go_and_told_why() {
     let mut world = World::new(SFT);
     Tree::new(world.root()).dir("in").file("secret", 10);
-    let honest = Honest::start(&world);
+    let honest = Honest::start(&world, "quic");
     for (number, (what, codes)) in MISDEEDS.into_iter().enumerate() {
         let mut peer = RawPeer::open(world.address(), Choice::Quic, &world.client.key()).await;
         commit_misdeed(&mut peer, number).await;
@@ -350,7 +350,7 @@ async fn who_breaks_the_protocol_is_let_go_and_told_why() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn data_beyond_the_window_takes_no_memory() {
     let mut world = World::new(SFT);
-    let honest = Honest::start(&world);
+    let honest = Honest::start(&world, "tcp");
     let mut peer = RawPeer::open(world.address(), Choice::Quic, &world.client.key()).await;
     let window = begin_push(&mut peer, "in").await;
     let pieces = 8 * window.bytes.div_ceil(1 << 20);

@@ -149,14 +149,14 @@ fn losing_all_connections_over_and_over_ends_nothing() {
     assert!(count(&ran, "reconnected") >= 5, "{ran:?}");
 }
 
-/// The network is gone for 25 seconds, longer than an end listens to silence.
-fn survives_silence(transport: &str) {
+/// The network is gone for longer than an end listens to silence.
+fn survives_silence(transport: &str, seconds: u64) {
     let journey = Journey::new(40 * MIB, 8 * MIB);
     let mut running = journey.start(&["--transport", transport]);
     journey.until(&mut running, 8 * MIB);
     journey.relay.udp(Fate::Vanish);
     journey.relay.tcp(Fate::Vanish);
-    std::thread::sleep(Duration::from_secs(25));
+    std::thread::sleep(Duration::from_secs(seconds));
     assert!(!running.is_over(), "it goes on trying");
     journey.relay.udp(Fate::Pass);
     journey.relay.tcp(Fate::Pass);
@@ -171,17 +171,17 @@ fn survives_silence(transport: &str) {
 
 #[test]
 fn all_lanes_silent_for_25_seconds_over_quic() {
-    survives_silence("quic");
+    survives_silence("quic", 25);
 }
 
 #[test]
 fn all_lanes_silent_for_25_seconds_over_tcp() {
-    survives_silence("tcp");
+    survives_silence("tcp", 25);
 }
 
 #[test]
-fn all_lanes_silent_for_25_seconds_over_both() {
-    survives_silence("auto");
+fn all_lanes_silent_for_a_minute_over_both() {
+    survives_silence("auto", 60);
 }
 
 #[test]

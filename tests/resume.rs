@@ -46,11 +46,16 @@ impl Move {
     }
 
     fn start(&self) -> Running {
+        self.start_over("auto")
+    }
+
+    fn start_over(&self, transport: &str) -> Running {
         let (from, to) = (&self.source, &self.target);
-        match self.way {
-            Way::Up => self.world.start(args!["cp", "--json", from, "far:large"]),
-            Way::Down => self.world.start(args!["cp", "--json", "far:large", to]),
-        }
+        let places = match self.way {
+            Way::Up => args![from, "far:large"],
+            Way::Down => args!["far:large", to],
+        };
+        self.world.start([args!["cp", "--json", "--transport", transport], places].concat())
     }
 
     /// Whether the target shows the new content; panics if it shows neither.
@@ -144,7 +149,7 @@ fn survives_crashes(way: Way) {
         if (either && client_crashes < CRASHES) || server_crashes == CRASHES {
             running.kill();
             running.ended();
-            running = copy.start();
+            running = copy.start_over(["quic", "tcp", "auto"][dice.below(3) as usize]);
             client_crashes += 1;
         } else {
             copy.world.crash_server();
@@ -183,6 +188,34 @@ fn the_same_command_again_moves_only_what_is_missing() {
         assert!(
             !copy.stages().exists() || copy.stages().read_dir().unwrap().next().is_none(),
             "nothing is left"
+        );
+    }
+}
+
+/// Bytes that the server has read from files since it started; from sockets it receives, which does not count here.
+fn read_by_server(world: &mut World) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{}/io", world.server().pid())).unwrap();
+    let read = io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap();
+    read.parse().unwrap()
+}
+
+/// A receiver reads what it holds and nothing else, a sender its source and nothing twice: neither hashes the whole again.
+#[test]
+fn going_on_reads_no_more_than_is_held() {
+    const SLACK: u64 = 12 * MIB;
+    for way in [Way::Up, Way::Down] {
+        let mut copy = Move::new(way, 160 * MIB);
+        copy.cut_after(60 * MIB);
+        copy.world.crash_server();
+        copy.world.start_server();
+        let before = read_by_server(&mut copy.world);
+        let kept = copy.finish()["bytes_kept"].as_u64().unwrap();
+        let read = read_by_server(&mut copy.world) - before;
+        let (least, most) = if way == Way::Up { (kept, kept) } else { (160 * MIB, 160 * MIB) };
+        assert!(kept > 40 * MIB, "{way:?}: {kept}");
+        assert!(
+            read + SLACK >= least && read <= most + SLACK,
+            "{way:?}: {read} bytes were read, {kept} were held"
         );
     }
 }
