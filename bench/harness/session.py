@@ -160,6 +160,8 @@ def start_servers(bench: Bench, stack: ExitStack, path: OpenPath, state: Path, g
 def measure_group(bench: Bench, path: OpenPath, group: Group, what: Input, tools: list[Tool]) -> None:
     """All rounds of a group: each tool once, then each once more."""
     tools = [tool for tool in tools if not group.tools or tool.name in group.tools]
+    if what.has_links:
+        tools = [tool for tool in tools if tool.links]
     if not what.is_file:
         tools = [tool for tool in tools if not tool.files_only]
     kernels = [name for name in group.kernels if name in bench.kernels] or ["cubic"]

@@ -42,7 +42,7 @@ class Ssh:
     def tools(self) -> list[Tool]:
         over = {"kind": "rival", "server_pid": self.server.pid, "tcp": True}
         found = [
-            Tool("scp", command=self.scp, **over),
+            Tool("scp", command=self.scp, links=False, **over),
             # Only greets: what sft's answer to a listing is told from.
             Tool("ssh, true", command=self.scp, ways=(), greet=self.ssh("true"), **over),
             Tool("sftp, large requests", command=self.sftp, **over),

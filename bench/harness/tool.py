@@ -36,6 +36,8 @@ class Tool:
     tcp: bool = False
     repeats: bool = False
     files_only: bool = False
+    # Whether it gets past links in a tree, whatever it makes of them.
+    links: bool = True
     # The command that only greets the server, to measure how long that takes.
     greet: list[str] | None = None
     env: Callable[[], dict[str, str]] = field(default=lambda: dict(os.environ))
