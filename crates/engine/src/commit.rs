@@ -1,5 +1,5 @@
 //! Publishes in batches: content is flushed, names are given, names are flushed; only then an entry counts as committed
-//! (spec/store.md, "Durability"). Runs where blocking is allowed.
+//! (spec/store.md, "Durability"). Runs where blocking is allowed, one step of a transfer at a time.
 
 use sft_base::{EntryPath, Verified};
 use sft_store::{Attributes, Publish, Staged};
@@ -36,25 +36,44 @@ pub(crate) enum What {
 /// How the commit of an entry ended.
 pub(crate) type Committed = (u64, Result<Vec<Unapplied>, WireError>);
 
-/// Commits a batch, in order.
-pub(crate) fn commit(view: &View, durability: Durability, batch: Vec<Commit>) -> Vec<Committed> {
+/// What one step of committing came to.
+#[derive(Default)]
+pub(crate) struct Step {
+    /// Entries that are committed, or have failed.
+    pub(crate) settled: Vec<Committed>,
+    /// Entries that have their names, which the next step makes durable.
+    pub(crate) named: Vec<Committed>,
+}
+
+/// Publishes a batch, in order, and makes the names durable that an earlier step gave. One flush serves both the content
+/// of this batch and the names of the one before: while there is more to come, each batch costs one flush.
+pub(crate) fn step(view: &View, durability: Durability, named: Vec<Committed>, batch: Vec<Commit>) -> Step {
     match durability {
-        Durability::None => publish(view, batch),
-        Durability::Commit => commit_durably(view, batch),
-        Durability::Each => batch.into_iter().flat_map(|one| commit_durably(view, vec![one])).collect(),
+        Durability::None => Step { settled: publish(view, batch), named },
+        Durability::Commit => step_durably(view, named, batch),
+        Durability::Each => {
+            let alone = |one| {
+                let Step { mut settled, named } = step_durably(view, Vec::new(), vec![one]);
+                settled.extend(step_durably(view, named, Vec::new()).settled);
+                settled
+            };
+            Step { settled: batch.into_iter().flat_map(alone).collect(), named }
+        }
     }
 }
 
-fn commit_durably(view: &View, batch: Vec<Commit>) -> Vec<Committed> {
+fn step_durably(view: &View, named: Vec<Committed>, batch: Vec<Commit>) -> Step {
     let has_content = batch.iter().any(|one| matches!(one.what, What::Content { .. }));
-    if has_content && let Err(error) = view.flush() {
-        return batch.into_iter().map(|one| (one.number, Err(error.clone()))).collect();
+    if (has_content || !named.is_empty())
+        && let Err(error) = view.flush()
+    {
+        let lost = named.into_iter().map(|(number, _)| number).chain(batch.iter().map(|one| one.number));
+        return Step {
+            settled: lost.map(|number| (number, Err(error.clone()))).collect(),
+            named: Vec::new(),
+        };
     }
-    let published = publish(view, batch);
-    match view.flush() {
-        Ok(()) => published,
-        Err(error) => published.into_iter().map(|(number, _)| (number, Err(error.clone()))).collect(),
-    }
+    Step { settled: named, named: publish(view, batch) }
 }
 
 fn publish(view: &View, batch: Vec<Commit>) -> Vec<Committed> {

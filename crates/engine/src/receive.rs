@@ -77,6 +77,7 @@ pub async fn receive(
         arrived: VecDeque::new(),
         writes: 0,
         to_commit: Vec::new(),
+        named: Vec::new(),
         committing: false,
         kept: false,
         results,
@@ -98,6 +99,8 @@ struct ReceiveDriver {
     arrived: VecDeque<Arrival>,
     writes: usize,
     to_commit: Vec<Commit>,
+    /// What has its name, which is not durable yet.
+    named: Vec<Committed>,
     committing: bool,
     /// Something was found in place, and nothing was flushed since: an earlier attempt may have ended before it did.
     kept: bool,
@@ -127,7 +130,7 @@ enum Finished {
         entry: u64,
         staged: Result<Commit, WireError>,
     },
-    Committed(Vec<Committed>),
+    Committed(commit::Step),
 }
 
 impl ReceiveDriver {
@@ -274,16 +277,17 @@ impl ReceiveDriver {
                 return Err(misbehaved(link, error).await);
             }
         }
-        if !self.committing && !self.to_commit.is_empty() {
+        if !self.committing && !(self.to_commit.is_empty() && self.named.is_empty()) {
             self.committing = true;
             self.kept = false;
+            let named = std::mem::take(&mut self.named);
             let most = self.to_commit.len().min(COMMITS_MAX);
             let batch: Vec<Commit> = self.to_commit.drain(..most).collect();
             let (view, durability) = (self.writer.view.clone(), self.writer.durability);
             let results = self.results.clone();
             tokio::task::spawn_blocking(move || {
                 // A driver that is gone wants no results.
-                let _ = results.send(Finished::Committed(commit::commit(&view, durability, batch)));
+                let _ = results.send(Finished::Committed(commit::step(&view, durability, named, batch)));
             });
         }
         Ok(())
@@ -355,9 +359,10 @@ impl ReceiveDriver {
                 Ok(commit) => self.to_commit.push(commit),
                 Err(error) => self.settle(entry, Err(error)),
             },
-            Finished::Committed(batch) => {
+            Finished::Committed(commit::Step { settled, named }) => {
                 self.committing = false;
-                batch.into_iter().for_each(|(number, published)| self.settle(number, published));
+                self.named = named;
+                settled.into_iter().for_each(|(number, published)| self.settle(number, published));
             }
         }
     }

@@ -134,8 +134,8 @@ impl View {
         self.check(if there { Right::Replace } else { Right::Create }, path)
     }
 
-    pub(crate) fn stage_small(&self, content: &[u8]) -> Result<Staged, StoreError> {
-        self.store.stage_small(content)
+    pub(crate) fn stage_small(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, StoreError> {
+        self.store.stage_small(content, attributes)
     }
 
     pub(crate) fn stage(

@@ -117,7 +117,7 @@ impl Writer {
         if target.is_root() {
             return Err(Code::IS_A_DIRECTORY.because("a file cannot take the place of the served directory"));
         }
-        let there = self.look(target)?;
+        let there = if self.is_in_new_dir(target) { None } else { self.look(target)? };
         if there == Some(Kind::File) && self.is_same(target, entry)? {
             return Ok(Decision::Unchanged);
         }
@@ -148,6 +148,12 @@ impl Writer {
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether this transfer made the directory a moment ago. There is nothing in it to look for; what somebody else puts
+    /// there meanwhile, publishing finds.
+    fn is_in_new_dir(&self, target: &EntryPath) -> bool {
+        target.parent().is_some_and(|parent| self.lock_made().contains(&parent))
     }
 
     /// What is at a path; nothing when the identity may not look, so that a drop box stays one.
@@ -313,7 +319,8 @@ impl Writer {
             Code::INTEGRITY
                 .because(format!("{}: it arrived with another content than it was sent with", entry.path))
         })?;
-        let staged = self.view.stage_small(content).map_err(|e| staging_error(&e))?;
+        let staged =
+            self.view.stage_small(content, &self.attributes(entry).0).map_err(|e| staging_error(&e))?;
         self.publication(file.entry, entry, staged, verified)
     }
 

@@ -140,8 +140,8 @@ async fn what_is_committed_survives_a_crash_at_that_very_moment() {
 async fn what_is_found_in_place_is_durable_when_all_is_done() {
     for (durability, stays) in [(Durability::Commit, true), (Durability::None, false)] {
         let disk = MemStore::new();
-        let staged = disk.stage_small(SMALL).unwrap();
         let attributes = Attributes { modified: Some(Time { secs: 1, nanos: 0 }), mode: Some(0o644) };
+        let staged = disk.stage_small(SMALL, &attributes).unwrap();
         disk.publish(staged, verified(SMALL), &path("small"), Publish::Replace, &attributes).unwrap();
         let (mut client, _kept) = offered(Arc::new(disk.clone()), durability, "in place").await;
         let done = loop {

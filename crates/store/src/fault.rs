@@ -201,10 +201,10 @@ impl Store for FaultStore {
         Ok(Space { available: space.available.min(limit), ..space })
     }
 
-    fn stage_small(&self, content: &[u8]) -> Result<Staged, StoreError> {
+    fn stage_small(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, StoreError> {
         count(&self.orders, Op::StageSmall)?;
         take_space(&self.orders, content.len() as u64)?;
-        self.inner.stage_small(content)
+        self.inner.stage_small(content, attributes)
     }
 
     fn stage_sparse(&self, key: &StageKey, size: u64, occupied: u64) -> Result<Box<dyn Stage>, StoreError> {
@@ -371,7 +371,10 @@ mod tests {
         stage.write_at(0, &[1; 8]).unwrap();
         let error = stage.write_at(8, &[1; 8]).unwrap_err();
         assert!(matches!(error, StoreError::NoSpace { needed: 8, available: 2 }));
-        assert!(matches!(store.stage_small(&[1; 3]), Err(StoreError::NoSpace { .. })));
-        store.stage_small(&[1; 2]).unwrap();
+        assert!(matches!(
+            store.stage_small(&[1; 3], &Attributes::default()),
+            Err(StoreError::NoSpace { .. })
+        ));
+        store.stage_small(&[1; 2], &Attributes::default()).unwrap();
     }
 }

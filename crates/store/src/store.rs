@@ -54,7 +54,10 @@ pub trait Store: Send + Sync + 'static {
     fn space(&self) -> Result<Space, StoreError>;
 
     /// Takes the whole content of a small file. It keeps no file open; dropping what it returns removes the content.
-    fn stage_small(&self, content: &[u8]) -> Result<Staged, StoreError>;
+    ///
+    /// `attributes` are those it will be published with, as far as they are known: setting them now is less work than
+    /// later.
+    fn stage_small(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, StoreError>;
 
     /// Opens the stage of a large file of `size` bytes, anew or resumed: [`Store::stage_sparse`] of a file without holes.
     fn stage(&self, key: &StageKey, size: u64) -> Result<Box<dyn Stage>, StoreError> {

@@ -84,7 +84,7 @@ pub(crate) fn piece(content: &[u8], index: u64) -> (Node, &[u8]) {
 pub(crate) fn put(store: &dyn Store, to: &str, content: &[u8]) {
     let size = content.len() as u64;
     let staged = if size <= PIECE_BYTES {
-        store.stage_small(content).unwrap()
+        store.stage_small(content, &Attributes::default()).unwrap()
     } else {
         let stage = store.stage(&StageKey(Digest::of(to.as_bytes()).0), size).unwrap();
         stage.write_at(0, content).unwrap();

@@ -32,6 +32,13 @@ pub(super) fn set_on_file(file: impl AsFd, attributes: &Attributes) -> Vec<Unapp
     )
 }
 
+/// Applies attributes to a file that was made just now with the permissions it shall have, as far as the umask let it.
+pub(super) fn set_on_new(file: impl AsFd, attributes: &Attributes) -> Vec<Unapplied> {
+    let has_mode = |mode| rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_mode & 0o7777 == mode & 0o7777);
+    let mode = attributes.mode.filter(|&mode| !has_mode(mode));
+    set_on_file(&file, &Attributes { mode, ..*attributes })
+}
+
 /// Applies attributes to a file of the store's own directory, where no name leads elsewhere.
 pub(super) fn set_on_own(dir: impl AsFd, name: &str, attributes: &Attributes) -> Vec<Unapplied> {
     let mut unapplied = Vec::new();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use sft_base::EntryPath;
@@ -12,33 +13,51 @@ use super::errors;
 use super::large::{JOURNAL_SUFFIX, PART_SUFFIX, journal_name, lock_journal, part_name};
 use super::publish::NOTE_SUFFIX;
 use super::reading::read_full;
-use super::stage_dir::{Opened, StageDir, TEMPORARY_SUFFIX};
+use super::stage_dir::{Opened, SHARD_SUFFIX, StageDir, TEMPORARY_SUFFIX};
 use crate::{StageKey, StoreError};
 
 /// Removes stages that are open nowhere and were not touched for `older_than`; their number.
 pub(super) fn expire(beneath: &Beneath, stages: &StageDir, older_than: Duration) -> Result<u64, StoreError> {
     let Some(dir) = stages.existing()? else { return Ok(0) };
-    let found = names(&dir).map_err(|errno| errors::own("looking for old stages", errno))?;
+    let found = names(dir.stage()).map_err(|errno| errors::own("looking for old stages", errno))?;
     let deadline = SystemTime::now().checked_sub(older_than).unwrap_or(UNIX_EPOCH);
     let mut removed = 0;
     let keys: BTreeSet<_> = found.iter().filter_map(|name| key_of(name)).collect();
     for key in keys {
         removed += u64::from(expire_large(&dir, &StageKey(key), deadline));
     }
-    for name in found.iter().filter(|name| !stages.is_mine(name)) {
-        if name.ends_with(TEMPORARY_SUFFIX) && is_older(&dir, name, deadline) {
-            removed += u64::from(unlink(&dir, name));
-        } else if name.ends_with(NOTE_SUFFIX) && is_older(&dir, name, deadline) {
-            removed += u64::from(remove_copy(beneath, &dir, name));
-            unlink(&dir, name);
+    let found: Vec<_> = found.iter().filter(|name| !stages.is_mine(name)).collect();
+    removed += expire_small(beneath, dir.stage(), &found, deadline);
+    for name in found.iter().filter(|name| name.ends_with(SHARD_SUFFIX)) {
+        let Ok(shard) = beneath::open_dir(dir.stage(), name.as_bytes()) else { continue };
+        let was_older = is_older(dir.stage(), name, deadline);
+        let found = names(shard.as_fd()).unwrap_or_default();
+        removed += expire_small(beneath, shard.as_fd(), &found.iter().collect::<Vec<_>>(), deadline);
+        // Read before its content was removed, which made it young. With something left in it, it cannot be removed.
+        if was_older {
+            let _ = rustix::fs::unlinkat(dir.stage(), name.as_str(), AtFlags::REMOVEDIR);
         }
     }
     Ok(removed)
 }
 
-fn names(dir: &Opened) -> Result<Vec<String>, Errno> {
+/// Removes small content, and copies whose notes are found, in one directory.
+fn expire_small(beneath: &Beneath, dir: BorrowedFd<'_>, names: &[&String], deadline: SystemTime) -> u64 {
+    let mut removed = 0;
+    for name in names.iter().filter(|name| is_older(dir, name, deadline)) {
+        if name.ends_with(TEMPORARY_SUFFIX) {
+            removed += u64::from(unlink(dir, name));
+        } else if name.ends_with(NOTE_SUFFIX) {
+            removed += u64::from(remove_copy(beneath, dir, name));
+            unlink(dir, name);
+        }
+    }
+    removed
+}
+
+fn names(dir: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
     let mut names = Vec::new();
-    for entry in Dir::new(beneath::open_dir(dir.stage(), b".")?)? {
+    for entry in Dir::new(beneath::open_dir(dir, b".")?)? {
         // Names of the store's own making are ASCII; others are left alone.
         if let Ok(name) = entry?.file_name().to_str() {
             names.push(name.to_owned());
@@ -50,21 +69,21 @@ fn names(dir: &Opened) -> Result<Vec<String>, Errno> {
 /// The journal's lock tells whether the stage is open, here or in another process.
 fn expire_large(dir: &Opened, key: &StageKey, deadline: SystemTime) -> bool {
     let (part, journal) = (part_name(key), journal_name(key));
-    let old = |name: &str| is_older(dir, name, deadline) || !is_there(dir, name);
+    let old = |name: &str| is_older(dir.stage(), name, deadline) || !is_there(dir.stage(), name);
     if !old(&part) || !old(&journal) {
         return false;
     }
     let Ok(_locked) = lock_journal(dir, key) else { return false };
-    let removed = unlink(dir, &part);
-    unlink(dir, &journal) || removed
+    let removed = unlink(dir.stage(), &part);
+    unlink(dir.stage(), &journal) || removed
 }
 
 /// Removes a copy on another file system that was not named. Its path was written by this program, but is checked as if it
 /// came from anyone.
-fn remove_copy(beneath: &Beneath, dir: &Opened, note: &str) -> bool {
+fn remove_copy(beneath: &Beneath, dir: BorrowedFd<'_>, note: &str) -> bool {
     let read = || {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(dir.stage(), note, flags, Mode::empty()).ok()?;
+        let file = rustix::fs::openat(dir, note, flags, Mode::empty()).ok()?;
         let mut bytes = vec![0; sft_base::limits::PATH_BYTES_MAX + 1];
         let read = read_full(&file, 0, &mut bytes).ok()?;
         EntryPath::from_names(bytes[..read].split(|&b| b == b'/')).ok()
@@ -73,19 +92,19 @@ fn remove_copy(beneath: &Beneath, dir: &Opened, note: &str) -> bool {
 }
 
 /// The time of change cannot be set to the past, as that of modification is before content is named.
-fn is_older(dir: &Opened, name: &str, deadline: SystemTime) -> bool {
-    rustix::fs::statat(dir.stage(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+fn is_older(dir: BorrowedFd<'_>, name: &str, deadline: SystemTime) -> bool {
+    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
         let changed = Duration::new(stat.st_ctime.max(0) as u64, stat.st_ctime_nsec as u32);
         UNIX_EPOCH + changed <= deadline
     })
 }
 
-fn is_there(dir: &Opened, name: &str) -> bool {
-    rustix::fs::statat(dir.stage(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+fn is_there(dir: BorrowedFd<'_>, name: &str) -> bool {
+    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
-fn unlink(dir: &Opened, name: &str) -> bool {
-    rustix::fs::unlinkat(dir.stage(), name, AtFlags::empty()).is_ok()
+fn unlink(dir: BorrowedFd<'_>, name: &str) -> bool {
+    rustix::fs::unlinkat(dir, name, AtFlags::empty()).is_ok()
 }
 
 fn key_of(name: &str) -> Option<[u8; 32]> {

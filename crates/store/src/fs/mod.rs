@@ -70,8 +70,8 @@ impl FsStore {
         attributes: &Attributes,
     ) -> Result<Vec<Unapplied>, StoreError> {
         let place = self.beneath.to_write(to)?;
-        let unapplied = attributes::set_on_own(content.dir().stage(), content.name(), attributes);
-        let from = Hidden { dir: content.dir().stage(), name: content.name() };
+        let unapplied = content.dress(attributes);
+        let from = Hidden { dir: content.dir(), name: content.name() };
         publish::name_it(&from, &place, to, how)?;
         content.is_there = false;
         self.flusher.touched(&place.dir);
@@ -195,8 +195,8 @@ impl Store for FsStore {
         })
     }
 
-    fn stage_small(&self, content: &[u8]) -> Result<Staged, StoreError> {
-        Ok(Staged::new(content.len() as u64, Temporary::file(&self.stages, content)?))
+    fn stage_small(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, StoreError> {
+        Ok(Staged::new(content.len() as u64, Temporary::file(&self.stages, content, attributes)?))
     }
 
     fn stage_sparse(&self, key: &StageKey, size: u64, occupied: u64) -> Result<Box<dyn Stage>, StoreError> {

@@ -2,38 +2,54 @@
 
 use std::sync::Arc;
 
-use rustix::fs::AtFlags;
+use rustix::fd::BorrowedFd;
+use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
-use super::stage_dir::{self, NEW_FILE, Opened, StageDir};
-use crate::StoreError;
+use super::attributes;
+use super::stage_dir::{self, NEW_FILE, Shard, StageDir};
+use crate::{Attributes, StoreError, Unapplied};
 
-/// A file, or a link, of the stage directory that disappears unless it is given a name.
+/// A file, or a link, of a shard of the stage directory that disappears unless it is given a name.
 #[derive(Debug)]
 pub(super) struct Temporary {
-    dir: Arc<Opened>,
+    shard: Arc<Shard>,
     name: String,
     /// Whether there is still something to be removed.
     pub(super) is_there: bool,
+    /// What was set already, and what of it could not be.
+    set: Option<(Attributes, Vec<Unapplied>)>,
     _stages: Arc<StageDir>,
 }
 
 impl Temporary {
-    /// A file with this content.
-    pub(super) fn file(stages: &Arc<StageDir>, content: &[u8]) -> Result<Self, StoreError> {
+    /// A file with this content and these attributes.
+    pub(super) fn file(
+        stages: &Arc<StageDir>,
+        content: &[u8],
+        attributes: &Attributes,
+    ) -> Result<Self, StoreError> {
         let needed = content.len() as u64;
-        Self::make(stages, needed, "staging a file", |dir, name| {
-            let file = stage_dir::create_new(dir.stage(), name, NEW_FILE)?;
-            stage_dir::write_full(&file, 0, content).inspect_err(|_| {
-                let _ = rustix::fs::unlinkat(dir.stage(), name, AtFlags::empty());
-            })
-        })
+        // Made with the mode it will have, it most often needs no other.
+        let mode = attributes.mode.map_or(NEW_FILE, |mode| Mode::from_raw_mode(mode & 0o777));
+        let mut unapplied = Vec::new();
+        let mut made = Self::make(stages, needed, "staging a file", |dir, name| {
+            let file = stage_dir::create_new(dir, name, mode)?;
+            unapplied = stage_dir::write_full(&file, 0, content)
+                .map(|()| attributes::set_on_new(&file, attributes))
+                .inspect_err(|_| {
+                    let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
+                })?;
+            Ok(())
+        })?;
+        made.set = Some((*attributes, unapplied));
+        Ok(made)
     }
 
     /// A symbolic link to `target`.
     pub(super) fn link(stages: &Arc<StageDir>, target: &[u8]) -> Result<Self, StoreError> {
         Self::make(stages, target.len() as u64, "staging a link", |dir, name| {
-            rustix::fs::symlinkat(target, dir.stage(), name)
+            rustix::fs::symlinkat(target, dir, name)
         })
     }
 
@@ -41,28 +57,40 @@ impl Temporary {
         stages: &Arc<StageDir>,
         needed: u64,
         doing: &'static str,
-        make: impl Fn(&Opened, &str) -> Result<(), Errno>,
+        mut make: impl FnMut(BorrowedFd<'_>, &str) -> Result<(), Errno>,
     ) -> Result<Self, StoreError> {
         let name = stages.temporary_name();
-        let dir = stages.using(needed, doing, |dir| make(dir, &name).map(|()| dir.clone()))?;
-        Ok(Self { dir, name, is_there: true, _stages: stages.clone() })
+        let shard = stages.using(needed, doing, |opened| {
+            let shard = opened.shard()?;
+            shard.alone(|dir| make(dir, &name))?;
+            Ok(shard)
+        })?;
+        Ok(Self { shard, name, is_there: true, set: None, _stages: stages.clone() })
     }
 
     /// The directory it lies in.
-    pub(super) fn dir(&self) -> &Opened {
-        &self.dir
+    pub(super) fn dir(&self) -> BorrowedFd<'_> {
+        self.shard.dir()
     }
 
     /// Its name there.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
+
+    /// Sets attributes, unless they were set when it was made; what of them could not be.
+    pub(super) fn dress(&mut self, attributes: &Attributes) -> Vec<Unapplied> {
+        match self.set.take() {
+            Some((set, unapplied)) if set == *attributes => unapplied,
+            _ => attributes::set_on_own(self.dir(), &self.name, attributes),
+        }
+    }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
         if self.is_there {
-            let _ = rustix::fs::unlinkat(self.dir.stage(), self.name.as_str(), AtFlags::empty());
+            let _ = rustix::fs::unlinkat(self.dir(), self.name.as_str(), AtFlags::empty());
         }
     }
 }

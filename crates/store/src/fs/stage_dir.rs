@@ -1,8 +1,8 @@
 //! The store's own directory `.sft/stage`: made by the first write, removed again when it is empty at the end.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -22,11 +22,24 @@ pub(super) struct StageDir {
     next: AtomicU64,
 }
 
-/// Both levels, held.
+/// Both levels, held, and the shards below them.
 #[derive(Debug)]
 pub(super) struct Opened {
     own: OwnedFd,
     stage: OwnedFd,
+    /// Of the names of the shards.
+    prefix: String,
+    shards: [Mutex<Option<Arc<Shard>>>; SHARDS],
+    next: AtomicUsize,
+}
+
+/// A directory for small content. The kernel lets one thread at a time make or rename a file in a directory, and has the
+/// others spin: so each has its own.
+#[derive(Debug)]
+pub(super) struct Shard {
+    dir: OwnedFd,
+    name: String,
+    in_use: Mutex<()>,
 }
 
 impl StageDir {
@@ -41,7 +54,7 @@ impl StageDir {
         &self,
         needed: u64,
         doing: &'static str,
-        use_it: impl Fn(&Arc<Opened>) -> Result<R, Errno>,
+        mut use_it: impl FnMut(&Arc<Opened>) -> Result<R, Errno>,
     ) -> Result<R, StoreError> {
         let fail = |errno| errors::staging(self.beneath.root(), needed, doing, errno);
         let mut tries = 0;
@@ -108,7 +121,13 @@ impl StageDir {
         self.check_ours(&own)?;
         let stage = beneath::open_dir(&own, reserved::STAGE_DIR.as_bytes())?;
         self.check_ours(&stage)?;
-        Ok(Opened { own, stage })
+        Ok(Opened {
+            own,
+            stage,
+            prefix: self.prefix.clone(),
+            shards: Default::default(),
+            next: AtomicUsize::new(0),
+        })
     }
 
     /// Refuses a directory that somebody else made here: they could exchange content between its check and its name.
@@ -148,12 +167,57 @@ impl Opened {
     pub(super) fn stage(&self) -> BorrowedFd<'_> {
         self.stage.as_fd()
     }
+
+    /// A shard that nobody is at work in just now, if there is one.
+    pub(super) fn shard(&self) -> Result<Arc<Shard>, Errno> {
+        // Some in a row stay together, so that what is written to a directory of the file system is not all over the disk.
+        let first = self.next.fetch_add(1, Ordering::Relaxed) / FILES_IN_A_ROW;
+        let mut shard = self.shard_at(first % SHARDS)?;
+        for place in first + 1..first + SHARDS {
+            if !matches!(shard.in_use.try_lock(), Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            shard = self.shard_at(place % SHARDS)?;
+        }
+        Ok(shard)
+    }
+
+    fn shard_at(&self, place: usize) -> Result<Arc<Shard>, Errno> {
+        let mut slot = self.shards[place].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shard) = &*slot {
+            return Ok(shard.clone());
+        }
+        let name = format!("{}{place:x}{SHARD_SUFFIX}", self.prefix);
+        make_private(&self.stage, &name)?;
+        let dir = beneath::open_dir(&self.stage, name.as_bytes())?;
+        let shard = Arc::new(Shard { dir, name, in_use: Mutex::new(()) });
+        *slot = Some(shard.clone());
+        Ok(shard)
+    }
+}
+
+impl Shard {
+    /// Its directory.
+    pub(super) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Does something in it that no other thread does there at the same time.
+    pub(super) fn alone<R>(&self, do_it: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+        let _alone = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        do_it(self.dir())
+    }
 }
 
 impl Drop for StageDir {
     /// Leaves nothing behind when nothing is staged; a directory with something in it cannot be removed.
     fn drop(&mut self) {
         if let Some(opened) = self.locked().take() {
+            for slot in &opened.shards {
+                if let Some(shard) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    let _ = rustix::fs::unlinkat(&opened.stage, shard.name.as_str(), AtFlags::REMOVEDIR);
+                }
+            }
             let _ = rustix::fs::unlinkat(&opened.own, reserved::STAGE_DIR, AtFlags::REMOVEDIR);
             let _ = rustix::fs::unlinkat(self.beneath.root(), reserved::OWN_DIR, AtFlags::REMOVEDIR);
         }
@@ -206,6 +270,11 @@ fn make_private(dir: impl AsFd, name: &str) -> Result<(), Errno> {
     }
 }
 
+/// Ends the names of directories of small content on its way.
+pub(super) const SHARD_SUFFIX: &str = ".dir";
+/// More than threads that stage and publish at a time.
+const SHARDS: usize = 16;
+const FILES_IN_A_ROW: usize = 64;
 /// Ends the names of small content on its way.
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
 /// What a published file has if nothing else is asked for; the umask takes its part.

@@ -272,7 +272,7 @@ impl Store for MemStore {
         Ok(Space { total: state.capacity, available: state.available(), files_available: None })
     }
 
-    fn stage_small(&self, content: &[u8]) -> Result<Staged, StoreError> {
+    fn stage_small(&self, content: &[u8], _: &Attributes) -> Result<Staged, StoreError> {
         let state = self.shared.locked();
         let (needed, available) = (content.len() as u64, state.available());
         if needed > available {

@@ -132,7 +132,7 @@ pub(super) fn attributes_are_applied(bench: &mut impl Bench) {
         let meta = store.stat(&path(at)).unwrap().meta;
         Attributes { modified: Some(meta.modified), mode: Some(meta.mode) }
     };
-    let staged = store.stage_small(b"x").unwrap();
+    let staged = store.stage_small(b"x", &Attributes::default()).unwrap();
     let unapplied = store.publish(staged, verified(b"x"), &path("a"), Publish::CreateOnly, &attributes);
     assert_eq!(unapplied.unwrap(), []);
     assert_eq!(shown("a"), attributes);
@@ -160,7 +160,7 @@ pub(super) fn attributes_are_applied(bench: &mut impl Bench) {
 
 pub(super) fn content_that_was_not_published_is_gone(bench: &mut impl Bench) {
     let store = bench.store();
-    let staged = store.stage_small(b"x").unwrap();
+    let staged = store.stage_small(b"x", &Attributes::default()).unwrap();
     assert_eq!(staged.size(), 1);
     drop(staged);
     assert_eq!(names(store, ""), [""; 0]);
@@ -169,7 +169,7 @@ pub(super) fn content_that_was_not_published_is_gone(bench: &mut impl Bench) {
 
 pub(super) fn other_content_than_was_verified_is_refused(bench: &mut impl Bench) {
     let store = bench.store();
-    let staged = store.stage_small(b"longer").unwrap();
+    let staged = store.stage_small(b"longer", &Attributes::default()).unwrap();
     let result =
         store.publish(staged, verified(b"short"), &path("a"), Publish::Replace, &Attributes::default());
     assert!(matches!(result, Err(StoreError::Corrupt { .. })));

@@ -13,7 +13,7 @@ const KEY: StageKey = StageKey([3; 32]);
 /// Replaces `a`, small, and makes `b`, large, in the order that is asked for.
 fn transfer(store: &dyn Store, small: &[u8], large: &[u8]) -> Result<(), StoreError> {
     let none = Attributes::default();
-    let first = store.stage_small(small)?;
+    let first = store.stage_small(small, &Attributes::default())?;
     let stage = store.stage(&KEY, large.len() as u64)?;
     for node in (0..2).map(|index| piece(large, index)).filter(|node| !stage.held().contains(node)) {
         let range = node.range(large.len() as u64);
@@ -62,7 +62,7 @@ fn whenever_it_fails_and_however_it_crashes_names_show_old_or_new() {
 #[test]
 fn publishing_before_flushing_would_be_found_out() {
     let disk = MemStore::new();
-    let staged = disk.stage_small(b"new").unwrap();
+    let staged = disk.stage_small(b"new", &Attributes::default()).unwrap();
     disk.publish(staged, verified(b"new"), &path("a"), Publish::Replace, &Attributes::default()).unwrap();
     disk.crash_keeping_names();
     assert_eq!(read(&disk, "a"), [0; 3]);
@@ -109,7 +109,7 @@ fn a_source_that_changes_shows_it() {
 fn a_full_store_is_seen_before_and_while_writing() {
     let disk = MemStore::with_capacity(PIECE_BYTES);
     assert!(matches!(disk.stage(&KEY, PIECE_BYTES + 1), Err(StoreError::NoSpace { .. })));
-    let error = disk.stage_small(&pattern(PIECE_BYTES + 1)).unwrap_err();
+    let error = disk.stage_small(&pattern(PIECE_BYTES + 1), &Attributes::default()).unwrap_err();
     assert!(matches!(error, StoreError::NoSpace { available: PIECE_BYTES, .. }));
     let store = FaultStore::new(MemStore::new());
     store.fail(Op::WriteAt, 2, || StoreError::NoSpace { needed: 1, available: 0 });

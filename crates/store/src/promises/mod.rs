@@ -167,7 +167,7 @@ fn verified(content: &[u8]) -> Verified {
 
 /// Publishes small content.
 fn publish(store: &dyn Store, to: &str, content: &[u8], how: Publish) -> Result<(), StoreError> {
-    let staged = store.stage_small(content)?;
+    let staged = store.stage_small(content, &Attributes::default())?;
     let unapplied = store.publish(staged, verified(content), &path(to), how, &Attributes::default())?;
     assert_eq!(unapplied, []);
     Ok(())

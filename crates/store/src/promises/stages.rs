@@ -166,7 +166,7 @@ pub(super) fn nothing_is_written_past_the_end(bench: &mut impl Bench) {
 pub(super) fn stages_are_invisible(bench: &mut impl Bench) {
     let store = bench.store();
     let _large = open(bench);
-    let _small = store.stage_small(b"x").unwrap();
+    let _small = store.stage_small(b"x", &Attributes::default()).unwrap();
     assert_eq!(names(store, ""), [""; 0]);
     put_link(store, "here", ".");
     put_link(store, "own", ".sft");
@@ -187,7 +187,7 @@ pub(super) fn only_abandoned_stages_expire(bench: &mut impl Bench) {
     let content = pattern(SIZE);
     let stage = open(bench);
     write_pieces(&*stage, &content, [0]);
-    let small = store.stage_small(b"x").unwrap();
+    let small = store.stage_small(b"x", &Attributes::default()).unwrap();
     assert_eq!(store.expire_stages(Duration::ZERO).unwrap(), 0, "it is open");
     drop(stage);
     assert_eq!(store.expire_stages(Duration::from_secs(3600)).unwrap(), 0, "it is new");

@@ -63,7 +63,7 @@ pub(super) fn names_are_kept_byte_for_byte(bench: &mut impl Bench) {
     for (i, name) in kept.iter().enumerate() {
         let at = EntryPath::from_names([*name]).unwrap();
         let content = [i as u8];
-        let staged = store.stage_small(&content).unwrap();
+        let staged = store.stage_small(&content, &Attributes::default()).unwrap();
         store.publish(staged, verified(&content), &at, Publish::CreateOnly, &Attributes::default()).unwrap();
     }
     assert!(Name::new(&[b'n'; 256]).is_err(), "a longer name cannot be asked for");
@@ -147,7 +147,7 @@ pub(super) fn deep_trees_can_be_made_and_removed(bench: &mut impl Bench) {
         store.make_dir(&at, 0o755).unwrap();
     }
     let file = at.join(&name).unwrap();
-    let staged = store.stage_small(b"x").unwrap();
+    let staged = store.stage_small(b"x", &Attributes::default()).unwrap();
     store.publish(staged, verified(b"x"), &file, Publish::CreateOnly, &Attributes::default()).unwrap();
     let batch = store.list(&at).unwrap().next_batch(2).unwrap();
     assert_eq!(batch.len(), 1);
