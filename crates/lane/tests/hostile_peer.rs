@@ -184,12 +184,33 @@ async fn streams_that_stall_do_not_stop_the_others() {
     }
 }
 
-/// A QUIC client without manners, authenticated, and where its data arrives.
-async fn raw_client(server: &Server) -> (quinn::Connection, DataReceiver) {
+#[tokio::test]
+async fn a_stranger_gets_one_stream_and_a_small_window() {
+    let server = Server::start().await;
+    let client = raw_connection(&server).await;
+    let (mut control, _reading) = client.open_bi().await.unwrap();
+    let a_while = Duration::from_millis(400);
+    let mut taken = 0;
+    while let Ok(written) = tokio::time::timeout(a_while, control.write(&[0; 10_000])).await {
+        taken += written.unwrap();
+        assert!(taken <= 64 << 10, "{taken} bytes of a stranger were taken");
+    }
+    assert!(taken >= sft_base::limits::EARLY_FRAME_BYTES_MAX, "there is room for a proof: {taken}");
+    assert!(tokio::time::timeout(a_while, client.open_bi()).await.is_err(), "a second stream");
+    assert!(tokio::time::timeout(a_while, client.open_uni()).await.is_err(), "a stream for data");
+}
+
+/// A QUIC client without manners.
+async fn raw_connection(server: &Server) -> quinn::Connection {
     let (config, _) = trusting_config(&[ALPN]);
     let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let client = endpoint.connect_with(config, server.address, "localhost").unwrap().await.unwrap();
+    endpoint.connect_with(config, server.address, "localhost").unwrap().await.unwrap()
+}
+
+/// The same, authenticated, and where its data arrives.
+async fn raw_client(server: &Server) -> (quinn::Connection, DataReceiver) {
+    let client = raw_connection(server).await;
     let (mut control, reading) = client.open_bi().await.unwrap();
     control.write_all(&[0x10, 0]).await.unwrap();
     let (connection, early) = server.accept().await;
