@@ -227,6 +227,27 @@ fn a_key_that_only_the_agent_holds_gets_in() {
 }
 
 #[test]
+fn a_key_with_a_passphrase_asks_for_it_on_a_terminal_alone() {
+    let world = World::new(SFT);
+    Tree::new(world.root()).file("f", 3);
+    let person = world.stranger("sealed");
+    world.owner.authorize(&person.public_key());
+    let mut seal = Command::new("ssh-keygen");
+    seal.args(["-q", "-p", "-P", "", "-N", "open sesame", "-f"]).arg(person.key());
+    assert!(seal.output().expect("ssh-keygen is installed").status.success());
+    person
+        .sft(args!["ls", "srv:"])
+        .ended(6)
+        .says("needs its passphrase; add it to an ssh-agent with `ssh-add");
+    let asked = on_a_terminal(&person, "ls srv:", "open barley\nopen sesame\n");
+    let said = String::from_utf8_lossy(&asked.stdout);
+    assert_eq!(asked.status.code(), Some(0), "{said}");
+    assert!(said.to_lowercase().contains("passphrase") && said.trim_end().ends_with('f'), "{said}");
+    let refused = on_a_terminal(&person, "ls srv:", "no\nno\nno\nno\n");
+    assert_ne!(refused.status.code(), Some(0), "{}", String::from_utf8_lossy(&refused.stdout));
+}
+
+#[test]
 fn an_invitation_lets_in_who_holds_it_where_it_says() {
     let world = World::new(SFT);
     Tree::new(world.root()).dir("shared").file("shared/in", 5).file("private", 5);
