@@ -7,8 +7,8 @@ use sft_testkit::{Dice, Fate, Ran, Relay, Running, World, args};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
 const MIB: u64 = 1 << 20;
-/// Well below the 10 seconds after which an attempt to connect is given up, and enough for a busy machine.
-const WITHOUT_A_WAIT: Duration = Duration::from_secs(7);
+/// Well below the 10 seconds after which an attempt to connect is given up; the best of three tries on a busy machine.
+const NOTICEABLE: Duration = Duration::from_millis(2500);
 
 /// A file on its way through a network that is about to go wrong.
 struct Journey {
@@ -30,6 +30,16 @@ impl Journey {
         let mut line = args!["cp", "--json", self.world.local("it"), "far:it"];
         line.extend(more.iter().map(Into::into));
         self.world.start(line)
+    }
+
+    /// Copies three times: what the quickest told, and how long it took. The others may have met a busy machine.
+    fn at_best(&self) -> (Ran, Duration) {
+        let tries = (0..3).map(|_| {
+            std::fs::remove_file(self.world.served("it")).ok();
+            let begun = Instant::now();
+            (self.arrives(self.start(&[])), begun.elapsed())
+        });
+        tries.min_by_key(|(_, took)| *took).expect("there were three")
     }
 
     /// The same the other way.
@@ -76,9 +86,8 @@ fn bytes_over(ran: &Ran) -> (u64, u64) {
 fn where_udp_is_dropped_tcp_carries_on_without_a_noticeable_wait() {
     let journey = Journey::new(5 * MIB, 0);
     journey.relay.udp(Fate::Vanish);
-    let begun = Instant::now();
-    let ran = journey.arrives(journey.start(&[]));
-    assert!(begun.elapsed() < WITHOUT_A_WAIT, "{:?}", begun.elapsed());
+    let (ran, took) = journey.at_best();
+    assert!(took < NOTICEABLE, "{took:?}");
     assert_eq!(bytes_over(&ran).0, 0);
 }
 
@@ -86,9 +95,8 @@ fn where_udp_is_dropped_tcp_carries_on_without_a_noticeable_wait() {
 fn where_tcp_is_closed_quic_carries_on_without_a_noticeable_wait() {
     let mut journey = Journey::new(5 * MIB, 0);
     journey.relay.close_tcp();
-    let begun = Instant::now();
-    let ran = journey.arrives(journey.start(&[]));
-    assert!(begun.elapsed() < WITHOUT_A_WAIT, "{:?}", begun.elapsed());
+    let (ran, took) = journey.at_best();
+    assert!(took < NOTICEABLE, "{took:?}");
     assert_eq!(bytes_over(&ran).1, 0);
 }
 
@@ -96,9 +104,8 @@ fn where_tcp_is_closed_quic_carries_on_without_a_noticeable_wait() {
 fn where_tcp_is_dropped_quic_carries_on() {
     let journey = Journey::new(5 * MIB, 0);
     journey.relay.tcp(Fate::Vanish);
-    let begun = Instant::now();
-    journey.arrives(journey.start(&[]));
-    assert!(begun.elapsed() < WITHOUT_A_WAIT, "{:?}", begun.elapsed());
+    let (_, took) = journey.at_best();
+    assert!(took < NOTICEABLE, "{took:?}");
 }
 
 #[test]
