@@ -231,6 +231,11 @@ fn whoever_comes_in_is_told_what_to_type() {
         let typed = typed.replace("FILE", "mine").replace("NAME", if number == 0 { "new" } else { "seen" });
         Tree::new(world.served("box")).file("seen", 3);
         guest.sft(typed.split(' ').map(OsString::from).collect()).done();
+        if rights == "drop" {
+            let into_it = format!("sft://127.0.0.1:{}/box/", world.port());
+            guest.sft(args!["cp", guest.home().join("mine"), into_it]).done();
+            assert!(world.served("box/mine").is_file(), "a box takes what keeps its name");
+        }
     }
     assert!(world.served("box/new").is_file());
 }
