@@ -3,12 +3,13 @@
 //! It does not dial again; who owns it does.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use sft_base::limits;
 use sft_engine::{Link, LinkEnd, SessionEvent};
-use sft_wire::message::{Body, Op, Reply, Request, Welcome};
+use sft_wire::Code;
+use sft_wire::message::{Body, Entry, Op, Reply, Request, Welcome};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::lanes::Lanes;
@@ -29,7 +30,7 @@ pub(crate) struct Session {
 pub(crate) struct Answers {
     /// The request's number, which is that of the transfer it begins.
     pub number: u64,
-    bodies: mpsc::UnboundedReceiver<(Body, bool)>,
+    bodies: mpsc::UnboundedReceiver<Answer>,
     /// Whether the last one came.
     complete: bool,
     waiting: Waiting,
@@ -38,12 +39,15 @@ pub(crate) struct Answers {
 
 /// Who waits for answers, by number of the request.
 ///
-/// A queue of answers has no bound of its own: only a listing has more than one answer, and if a full queue held the
-/// session up, who lists and asks about each entry would wait for ever.
+/// Only a listing has more than one answer. If a full queue of them held the session up, who lists and asks about each entry
+/// would wait for ever; so the queues have one bound together, [`ANSWERS_BYTES_MAX`], and a session that goes beyond it ends.
 ///
 /// None at all once the session has ended: who asks then would wait for an answer that nobody brings.
 type Waiting = Arc<Mutex<Option<HashMap<u64, Answering>>>>;
-type Answering = mpsc::UnboundedSender<(Body, bool)>;
+type Answering = mpsc::UnboundedSender<Answer>;
+
+/// An answer on its way to who asked, whether more follow, and what it weighs until it is taken.
+type Answer = (Body, bool, Weight);
 
 impl Session {
     /// Begins with what opening it brought; if [`FIRST_REQUEST`] was `asked` meanwhile, with the answers to that.
@@ -61,7 +65,12 @@ impl Session {
         let slot = asked.then(|| session.slots.clone().try_acquire_owned().expect("nobody else has one yet"));
         // It is known who waits before anything is handed out.
         let answers = slot.map(|slot| session.await_answers(slot));
-        tokio::spawn(hand_out(events, session.waiting.clone()));
+        let (link, waiting) = (session.link.clone(), session.waiting.clone());
+        tokio::spawn(async move {
+            if let Err(TooMany) = hand_out(events, waiting, ANSWERS_BYTES_MAX).await {
+                link.close(Some(Code::LIMIT.because("answers come faster than they are taken"))).await;
+            }
+        });
         (session, answers)
     }
 
@@ -125,7 +134,7 @@ impl Drop for Session {
 impl Answers {
     /// The next answer; none when there is no more, or when the session has ended.
     pub(crate) async fn next(&mut self) -> Option<Body> {
-        let (body, more) = self.bodies.recv().await?;
+        let (body, more, _) = self.bodies.recv().await?;
         self.complete = !more;
         Some(body)
     }
@@ -147,14 +156,30 @@ impl Drop for Answers {
 /// The number of a request that travels with the proof.
 pub(crate) const FIRST_REQUEST: u64 = 1;
 
-/// Hands answers to those who wait. An answer nobody waits for is dropped: who asked has gone.
-async fn hand_out(mut events: mpsc::Receiver<SessionEvent>, waiting: Waiting) {
+/// More answers wait than may.
+#[derive(Debug, PartialEq, Eq)]
+struct TooMany;
+
+/// Hands answers to those who wait, until the session ends or they weigh more than `most` together. An answer nobody waits
+/// for is dropped: who asked has gone.
+async fn hand_out(
+    mut events: mpsc::Receiver<SessionEvent>,
+    waiting: Waiting,
+    most: usize,
+) -> Result<(), TooMany> {
+    let held = Arc::new(AtomicUsize::new(0));
+    let mut outcome = Ok(());
     while let Some(event) = events.recv().await {
         if let SessionEvent::Reply(Reply { id, more, body }) = event {
             let mut waiting = lock(&waiting);
             let Some(waiting) = &mut *waiting else { break };
             if let Some(sender) = waiting.get(&id) {
-                let _ = sender.send((body, more));
+                let weight = Weight::of(&body, &held);
+                if held.load(Ordering::Relaxed) > most {
+                    outcome = Err(TooMany);
+                    break;
+                }
+                let _ = sender.send((body, more, weight));
             }
             if !more {
                 waiting.remove(&id);
@@ -163,10 +188,43 @@ async fn hand_out(mut events: mpsc::Receiver<SessionEvent>, waiting: Waiting) {
     }
     // Whoever waits learns of the end by this, and so does who asks from now on.
     *lock(&waiting) = None;
+    outcome
 }
 
+/// Bytes that a waiting answer takes, counted for as long as it waits.
+#[derive(Debug)]
+struct Weight {
+    bytes: usize,
+    held: Arc<AtomicUsize>,
+}
+
+impl Weight {
+    fn of(body: &Body, held: &Arc<AtomicUsize>) -> Self {
+        let bytes = match body {
+            Body::Entries { entries } => {
+                let texts = |entry: &Entry| {
+                    entry.path.as_bytes().len() + entry.target.as_ref().map_or(0, |target| target.len())
+                };
+                entries.iter().map(|entry| size_of::<Entry>() + texts(entry)).sum()
+            }
+            _ => size_of::<Answer>(),
+        };
+        held.fetch_add(bytes, Ordering::Relaxed);
+        Self { bytes, held: held.clone() }
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Pages of a listing that may wait: of a directory of a million entries, all.
+const ANSWERS_BYTES_MAX: usize = 256 << 20;
+
 /// Where the answers to a request come; in a session that has ended, nowhere.
-fn wait_for(number: u64, waiting: &Waiting) -> mpsc::UnboundedReceiver<(Body, bool)> {
+fn wait_for(number: u64, waiting: &Waiting) -> mpsc::UnboundedReceiver<Answer> {
     let (sender, bodies) = mpsc::unbounded_channel();
     if let Some(waiting) = &mut *lock(waiting) {
         waiting.insert(number, sender);
@@ -188,8 +246,27 @@ mod tests {
         let (events, heard) = mpsc::channel(1);
         let mut before = wait_for(1, &waiting);
         drop(events);
-        hand_out(heard, waiting.clone()).await;
+        hand_out(heard, waiting.clone(), 0).await.unwrap();
         let mut after = wait_for(2, &waiting);
         assert!(before.recv().await.is_none() && after.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn answers_that_nobody_takes_have_a_bound() {
+        let waiting = Waiting::new(Mutex::new(Some(HashMap::new())));
+        let (events, heard) = mpsc::channel(100);
+        let mut taken = wait_for(1, &waiting);
+        let _left = wait_for(2, &waiting);
+        let handing = tokio::spawn(hand_out(heard, waiting.clone(), 2 * size_of::<Answer>()));
+        let answer = |id| SessionEvent::Reply(Reply { id, more: true, body: Body::Ok {} });
+        for _ in 0..100 {
+            events.send(answer(1)).await.unwrap();
+            taken.recv().await.unwrap();
+        }
+        for _ in 0..3 {
+            events.send(answer(2)).await.unwrap();
+        }
+        assert_eq!(handing.await.unwrap(), Err(TooMany));
+        assert!(taken.recv().await.is_none(), "the session is over for all");
     }
 }

@@ -277,7 +277,8 @@ impl ReceiveDriver {
                 return Err(misbehaved(link, error).await);
             }
         }
-        if !self.committing && !(self.to_commit.is_empty() && self.named.is_empty()) {
+        let nothing_to_commit = self.to_commit.is_empty() && self.named.is_empty();
+        if !self.committing && !nothing_to_commit {
             self.committing = true;
             self.kept = false;
             let named = std::mem::take(&mut self.named);
