@@ -90,14 +90,35 @@ impl Policy {
     ) -> Result<Grant, AuthError> {
         let refused = |reason| AuthError { key: Fingerprint::of_blob(&proof.public_key), reason };
         let key = verify_proof(proof, exporter, server_key).map_err(|e| refused(Refusal::Proof(e)))?;
-        let grant = match self.owner(&key, now) {
+        let redeem = || self.redeem(proof, &key, &proof.message(exporter, server_key), now);
+        self.admit(&key, redeem, now)
+    }
+
+    /// Lets in whoever has proven `key` by other means than a [`Proof`], or would be let in if they proved it.
+    ///
+    /// **The caller vouches for the proof**: the SSH door, whose clients sign the session identifier of their SSH
+    /// connection (RFC 4252, section 7). Blocks as [`Self::authenticate`] does.
+    ///
+    /// - Errors: [`AuthError`], two texts.
+    /// - Source: spec/doors.md, "The SSH door".
+    pub fn admit_proven(&self, key: &PublicKeyId, now: SystemTime) -> Result<Grant, AuthError> {
+        self.admit(key, || Ok(()), now)
+    }
+
+    /// `redeem` enrols the key if its owner brought an invitation; the owner's keys need none.
+    fn admit(
+        &self,
+        key: &PublicKeyId,
+        redeem: impl FnOnce() -> Result<(), Refusal>,
+        now: SystemTime,
+    ) -> Result<Grant, AuthError> {
+        let refused = |reason| AuthError { key: key.fingerprint(), reason };
+        let grant = match self.owner(key, now) {
             Some(Ok(grant)) => grant,
             Some(Err(reason @ Refusal::OwnerLine(_))) => return Err(refused(reason)),
             // Keys that were enrolled do not depend on the owner's file.
             not_owner => {
-                let message = proof.message(exporter, server_key);
-                let enrolled =
-                    self.redeem(proof, &key, &message, now).and_then(|()| self.enrolled(&key, now));
+                let enrolled = redeem().and_then(|()| self.enrolled(key, now));
                 let unknown = || not_owner.and_then(Result::err).unwrap_or(Refusal::Unknown);
                 enrolled.map_err(refused)?.ok_or_else(|| refused(unknown()))?
             }
@@ -255,6 +276,19 @@ mod tests {
         assert!(grant.set_id());
         house.own("# nobody any more, and longer than before\n");
         assert!(house.enter(&proof).is_err(), "a key that was taken away");
+    }
+
+    #[test]
+    fn a_key_proven_elsewhere_is_let_in_by_the_same_rules() {
+        let house = House::new(true);
+        let key = house.key("k");
+        let refused = house.policy.admit_proven(key.public(), now()).unwrap_err();
+        assert!(refused.log_text().ends_with("was not let in: the key is neither the owner's nor enrolled"));
+        house.own(&format!("command=\"/bin/x\" {}\n", key.public().to_line()));
+        assert!(house.policy.admit_proven(key.public(), now()).is_err());
+        house.own(&format!("{} ana@laptop\n", key.public().to_line()));
+        let grant = house.policy.admit_proven(key.public(), now()).unwrap();
+        assert_eq!((grant.identity(), grant.rights()), ("owner", Rights::READ), "the server is read-only");
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl ServerIdentity {
         der
     }
 
+    /// The pair in OpenSSH's format without a passphrase, as it lies in its file: for an SSH host key.
+    pub fn openssh_text(&self) -> Result<Zeroizing<String>, PrivateKeyError> {
+        openssh_key::write_ed25519(&self.seed, &self.key.0, "sft server", None)
+    }
+
     fn read(opened: Opened, path: &Path) -> Result<Self, IdentityError> {
         opened.require_secret()?;
         let bytes = Zeroizing::new(opened.read(KEY_FILE_BYTES_MAX)?);

@@ -4,6 +4,7 @@
 //! there. Today there is one door, [`native`]; a TCP connection that asks for another protocol is closed.
 
 pub mod native;
+pub mod sftp;
 
 mod server;
 

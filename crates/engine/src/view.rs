@@ -11,7 +11,8 @@ use sft_store::{
 };
 use sft_wire::{Code, WireError};
 
-use crate::error::{naming_error, reading_error, source_error, wire_error};
+use crate::error::{naming_error, reading_error, source_error, staging_error, wire_error};
+use crate::OpenFile;
 
 /// A store, and what one identity may do in it.
 #[derive(Clone)]
@@ -127,6 +128,53 @@ impl View {
     pub fn space(&self) -> Outcome<Space> {
         self.check(Right::List, &EntryPath::root())?;
         self.store.space().map_err(|e| wire_error(&e))
+    }
+
+    /// A file that is there, to be changed in place.
+    pub fn open_in_place(&self, path: &EntryPath) -> Outcome<OpenFile> {
+        self.check(Right::Replace, path)?;
+        let file = self.store.open_in_place(path).map_err(|e| reading_error(&e))?;
+        Ok(OpenFile::in_place(file, self.clone(), path.clone()))
+    }
+
+    /// A file that is to become `path` when it is complete. `mode` is narrowed by the process's umask.
+    ///
+    /// With `exclusive` nothing may be there by then; nor may it for someone who may not replace.
+    pub fn draft(&self, path: &EntryPath, mode: u32, exclusive: bool) -> Outcome<OpenFile> {
+        let how = if exclusive || !self.may_replace(path) { Publish::CreateOnly } else { Publish::Replace };
+        let there = !exclusive && self.store.stat(path).is_ok();
+        self.may_publish(path, there)?;
+        let file = self.store.draft(mode).map_err(|e| staging_error(&e))?;
+        Ok(OpenFile::draft(file, self.clone(), path.clone(), how))
+    }
+
+    /// A draft becomes what it was begun for.
+    pub(crate) fn publish_draft(
+        &self,
+        draft: &dyn sft_store::OpenFile,
+        to: &EntryPath,
+        how: Publish,
+    ) -> Outcome<()> {
+        self.check(if how == Publish::CreateOnly { Right::Create } else { Right::Replace }, to)?;
+        self.store.publish_draft(draft, to, how).map_err(|e| naming_error(&e, to))
+    }
+
+    /// Gives a file a second name. Whoever has that one can change what the first one shows.
+    pub fn link(&self, from: &EntryPath, to: &EntryPath) -> Outcome<()> {
+        self.check(Right::Read, from)?;
+        self.check(Right::Replace, from)?;
+        self.check(Right::Create, to)?;
+        self.store.link(from, to).map_err(|e| naming_error(&e, to))
+    }
+
+    /// Makes a symbolic link where nothing is.
+    pub fn make_link(&self, target: &[u8], path: &EntryPath) -> Outcome<()> {
+        self.publish_link(target, path, Publish::CreateOnly, &Attributes::default()).map(|_| ())
+    }
+
+    /// Whether the content of an entry may be read.
+    pub(crate) fn may_read(&self, path: &EntryPath) -> Outcome<()> {
+        self.check(Right::Read, path)
     }
 
     /// Whether content may be put at a path, given that something is `there` or not.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sft_base::{EntryPath, Name, Node, Verified};
 
 use crate::{
-    Attributes, Listing, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError, Unapplied,
+    Attributes, Listing, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError, Unapplied,
 };
 
 /// A [`Store`] with failures to order. Clones share the orders.
@@ -62,6 +62,18 @@ pub enum Op {
     Publish,
     /// [`Store::publish_link`].
     PublishLink,
+    /// [`Store::open_in_place`].
+    OpenInPlace,
+    /// [`Store::draft`].
+    Draft,
+    /// [`Store::publish_draft`].
+    PublishDraft,
+    /// [`Store::link`].
+    Link,
+    /// [`crate::OpenFile::write_at`] and [`crate::OpenFile::set_size`].
+    WriteInPlace,
+    /// [`crate::OpenFile::sync`].
+    Sync,
     /// [`Store::flush`].
     Flush,
     /// [`Store::expire_stages`].
@@ -92,6 +104,11 @@ struct FaultListing {
 
 struct FaultSource {
     inner: Box<dyn Source>,
+    orders: Arc<Mutex<Orders>>,
+}
+
+struct FaultFile {
+    inner: Box<dyn OpenFile>,
     orders: Arc<Mutex<Orders>>,
 }
 
@@ -238,6 +255,26 @@ impl Store for FaultStore {
         self.inner.publish_link(target, to, how, attributes)
     }
 
+    fn open_in_place(&self, path: &EntryPath) -> Result<Box<dyn OpenFile>, StoreError> {
+        count(&self.orders, Op::OpenInPlace)?;
+        Ok(Box::new(FaultFile { inner: self.inner.open_in_place(path)?, orders: self.orders.clone() }))
+    }
+
+    fn draft(&self, mode: u32) -> Result<Box<dyn OpenFile>, StoreError> {
+        count(&self.orders, Op::Draft)?;
+        Ok(Box::new(FaultFile { inner: self.inner.draft(mode)?, orders: self.orders.clone() }))
+    }
+
+    fn publish_draft(&self, draft: &dyn OpenFile, to: &EntryPath, how: Publish) -> Result<(), StoreError> {
+        count(&self.orders, Op::PublishDraft)?;
+        self.inner.publish_draft(draft, to, how)
+    }
+
+    fn link(&self, from: &EntryPath, to: &EntryPath) -> Result<(), StoreError> {
+        count(&self.orders, Op::Link)?;
+        self.inner.link(from, to)
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         count(&self.orders, Op::Flush)?;
         self.inner.flush()
@@ -265,6 +302,46 @@ impl Source for FaultSource {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, StoreError> {
         count(&self.orders, Op::ReadAt)?;
         self.inner.read_at(offset, buffer)
+    }
+}
+
+impl Source for FaultFile {
+    fn stat(&self) -> Result<Stat, StoreError> {
+        count(&self.orders, Op::Stat)?;
+        self.inner.stat()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, StoreError> {
+        count(&self.orders, Op::ReadAt)?;
+        self.inner.read_at(offset, buffer)
+    }
+}
+
+impl OpenFile for FaultFile {
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), StoreError> {
+        count(&self.orders, Op::WriteInPlace)?;
+        take_space(&self.orders, content.len() as u64)?;
+        self.inner.write_at(offset, content)
+    }
+
+    fn set_size(&self, size: u64) -> Result<(), StoreError> {
+        count(&self.orders, Op::WriteInPlace)?;
+        self.inner.set_size(size)
+    }
+
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Vec<Unapplied>, StoreError> {
+        count(&self.orders, Op::SetAttributes)?;
+        self.inner.set_attributes(attributes)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        count(&self.orders, Op::Sync)?;
+        self.inner.sync()
+    }
+
+    /// The one behind, which is the one that its store knows.
+    fn as_any(&self) -> &dyn std::any::Any {
+        self.inner.as_any()
     }
 }
 

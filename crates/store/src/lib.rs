@@ -14,6 +14,7 @@ mod fault;
 mod fs;
 mod journal;
 mod mem;
+mod open_file;
 #[cfg(test)]
 mod promises;
 // Only a directory has a place for stages.
@@ -29,6 +30,7 @@ pub use fault::{FaultStore, Op};
 #[cfg(target_os = "linux")]
 pub use fs::FsStore;
 pub use mem::MemStore;
+pub use open_file::OpenFile;
 pub use staged::{Publish, StageKey, Staged};
 pub use stat::{Space, Stat, Version};
 pub use store::{Listing, Source, Stage, Store};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sft_base::{EntryPath, Name, Node, Verified};
 
-use crate::{Attributes, Publish, Space, StageKey, Staged, Stat, StoreError, Unapplied};
+use crate::{Attributes, OpenFile, Publish, Space, StageKey, Staged, Stat, StoreError, Unapplied};
 
 /// A tree of entries below a root.
 ///
@@ -92,6 +92,23 @@ pub trait Store: Send + Sync + 'static {
         how: Publish,
         attributes: &Attributes,
     ) -> Result<Vec<Unapplied>, StoreError>;
+
+    /// Opens a regular file for reading and writing in place; anything else is refused without being opened.
+    ///
+    /// Its name shows every write at once. No link is followed, among the parents neither.
+    fn open_in_place(&self, path: &EntryPath) -> Result<Box<dyn OpenFile>, StoreError>;
+
+    /// An empty file without a name, for content whose sender tells neither size nor digest before. `mode` is narrowed
+    /// by the process's umask. It is private to the store until [`Store::publish_draft`]; dropping it removes it.
+    fn draft(&self, mode: u32) -> Result<Box<dyn OpenFile>, StoreError>;
+
+    /// Makes a draft the entry `to`, at once, after its content was made durable. When it fails, the draft is gone.
+    ///
+    /// That it is complete is the word of whoever wrote it; that is the difference from [`Store::publish`].
+    fn publish_draft(&self, draft: &dyn OpenFile, to: &EntryPath, how: Publish) -> Result<(), StoreError>;
+
+    /// Gives the file `from` a second name `to`, where nothing may be. A directory or link has no second name.
+    fn link(&self, from: &EntryPath, to: &EntryPath) -> Result<(), StoreError>;
 
     /// Everything written and named before the call is durable when it returns.
     ///

@@ -10,6 +10,7 @@ mod errors;
 mod expire;
 mod flush;
 mod large;
+mod open_file;
 mod publish;
 mod reading;
 mod remove;
@@ -33,7 +34,7 @@ use self::small::Temporary;
 use self::stage_dir::StageDir;
 use crate::claims::Claims;
 use crate::{
-    Attributes, Listing, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError, Unapplied,
+    Attributes, Listing, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError, Unapplied,
 };
 
 /// A directory and all below it as a [`Store`].
@@ -246,6 +247,26 @@ impl Store for FsStore {
         self.beneath.to_write(to)?;
         let link = Temporary::link(&self.stages, target)?;
         self.publish_small(link, to, how, &Attributes { mode: None, ..*attributes })
+    }
+
+    fn open_in_place(&self, path: &EntryPath) -> Result<Box<dyn OpenFile>, StoreError> {
+        Ok(Box::new(open_file::open_in_place(&self.beneath, path)?))
+    }
+
+    fn draft(&self, mode: u32) -> Result<Box<dyn OpenFile>, StoreError> {
+        Ok(Box::new(open_file::draft(&self.stages, mode)?))
+    }
+
+    fn publish_draft(&self, draft: &dyn OpenFile, to: &EntryPath, how: Publish) -> Result<(), StoreError> {
+        let content = open_file::take_draft(draft)?;
+        self.publish_small(content, to, how, &Attributes::default()).map(|_| ())
+    }
+
+    fn link(&self, from: &EntryPath, to: &EntryPath) -> Result<(), StoreError> {
+        let (old, new) = (self.beneath.to_write(from)?, self.beneath.to_write(to)?);
+        open_file::link(&old, from, &new, to)?;
+        self.flusher.touched(&new.dir);
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), StoreError> {

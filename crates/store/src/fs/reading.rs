@@ -133,7 +133,7 @@ impl Source for FsSource {
     }
 }
 
-fn check_regular(path: &EntryPath, stat: &rustix::fs::Stat) -> Result<(), StoreError> {
+pub(super) fn check_regular(path: &EntryPath, stat: &rustix::fs::Stat) -> Result<(), StoreError> {
     let path = path.clone();
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(()),

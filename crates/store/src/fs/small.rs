@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustix::fd::BorrowedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
@@ -44,6 +44,16 @@ impl Temporary {
         })?;
         made.set = Some((*attributes, unapplied));
         Ok(made)
+    }
+
+    /// An empty file that stays open, for content of any length.
+    pub(super) fn open(stages: &Arc<StageDir>, mode: Mode) -> Result<(Self, OwnedFd), StoreError> {
+        let mut file = None;
+        let made = Self::make(stages, 0, "beginning a file", |dir, name| {
+            file = Some(stage_dir::create_new(dir, name, mode)?);
+            Ok(())
+        })?;
+        Ok((made, file.expect("it was made, and kept open")))
     }
 
     /// A symbolic link to `target`.

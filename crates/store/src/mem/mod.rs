@@ -3,19 +3,22 @@
 //! Nothing of it outlives the process. A flush copies the table of all entries, so it is not for millions of them.
 
 mod large;
+mod open_file;
 mod world;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sft_base::{Digest, EntryPath, Kind, Name, Verified};
 
 use self::large::{MemStage, OpenPart};
+use self::open_file::MemOpenFile;
 use self::world::{Body, Content, Place, ROOT, World};
 use crate::claims::Claims;
 use crate::{
-    Attributes, Listing, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError, Unapplied,
+    Attributes, Listing, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError, Unapplied,
     reserved,
 };
 
@@ -176,13 +179,7 @@ impl Store for MemStore {
     fn open(&self, path: &EntryPath) -> Result<Box<dyn Source>, StoreError> {
         let state = self.shared.locked();
         let number = state.now.find(path, self.follows_links)?;
-        let path = path.clone();
-        let opened = match (state.now.entry(number).map(|entry| &entry.body), state.now.stat(number)) {
-            (Some(Body::File(content)), Some(stat)) => (stat, content.clone()),
-            (Some(Body::Dir(_)), _) => return Err(StoreError::IsADirectory { path }),
-            (Some(Body::Link(_)), _) => return Err(StoreError::ThroughLink { path }),
-            _ => return Err(StoreError::Special { path }),
-        };
+        let opened = opened_file(&state.now, number, path)?;
         Ok(Box::new(MemSource { shared: self.shared.clone(), number, opened }))
     }
 
@@ -323,6 +320,53 @@ impl Store for MemStore {
         self.give_name(to, how, || Ok(Body::Link(target.into())), attributes)
     }
 
+    fn open_in_place(&self, path: &EntryPath) -> Result<Box<dyn OpenFile>, StoreError> {
+        let state = self.shared.locked();
+        let place = state.now.to_write(path)?;
+        let number = state.now.at(&place).ok_or_else(|| StoreError::NotFound { path: path.clone() })?;
+        let opened = opened_file(&state.now, number, path)?;
+        Ok(Box::new(MemOpenFile::new(self.shared.clone(), number, opened, false)))
+    }
+
+    fn draft(&self, mode: u32) -> Result<Box<dyn OpenFile>, StoreError> {
+        let mut state = self.shared.locked();
+        let content = state.content(&[]);
+        let number = state.now.make(Body::File(content), mode & 0o777);
+        let opened = opened_file(&state.now, number, &EntryPath::root())?;
+        Ok(Box::new(MemOpenFile::new(self.shared.clone(), number, opened, true)))
+    }
+
+    fn publish_draft(&self, draft: &dyn OpenFile, to: &EntryPath, how: Publish) -> Result<(), StoreError> {
+        let Some(draft) = draft.as_any().downcast_ref::<MemOpenFile>() else {
+            return Err(StoreError::Corrupt { what: "another store has it" });
+        };
+        let mut state = self.shared.locked();
+        if !draft.is_draft.swap(false, Ordering::SeqCst) {
+            return Err(StoreError::Corrupt { what: "it is no draft, or has its name already" });
+        }
+        let place = state.now.to_write(to);
+        let place = place.and_then(|place| check_target(&state.now, &place, to, how).map(|()| place));
+        let place = place.inspect_err(|_| {
+            state.now.forget(draft.number);
+        })?;
+        if let Some(replaced) = state.now.link(&place, draft.number) {
+            state.now.forget(replaced);
+        }
+        Ok(())
+    }
+
+    fn link(&self, from: &EntryPath, to: &EntryPath) -> Result<(), StoreError> {
+        let mut state = self.shared.locked();
+        let (old, new) = (state.now.to_write(from)?, state.now.to_write(to)?);
+        let number = state.now.at(&old).ok_or_else(|| StoreError::NotFound { path: from.clone() })?;
+        opened_file(&state.now, number, from)?;
+        if state.now.at(&new).is_some() {
+            return Err(StoreError::AlreadyExists { path: to.clone() });
+        }
+        state.now.link_again(&new, number);
+        Ok(())
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         let mut state = self.shared.locked();
         state.durable = state.now.clone();
@@ -375,6 +419,17 @@ impl State {
 
     fn available(&self) -> u64 {
         self.capacity.saturating_sub(self.now.bytes())
+    }
+}
+
+/// What a file is, and has, if it is one.
+fn opened_file(world: &World, number: u64, path: &EntryPath) -> Result<(Stat, Content), StoreError> {
+    let path = path.clone();
+    match (world.entry(number).map(|entry| &entry.body), world.stat(number)) {
+        (Some(Body::File(content)), Some(stat)) => Ok((stat, content.clone())),
+        (Some(Body::Dir(_)), _) => Err(StoreError::IsADirectory { path }),
+        (Some(Body::Link(_)), _) => Err(StoreError::ThroughLink { path }),
+        _ => Err(StoreError::Special { path }),
     }
 }
 

@@ -13,6 +13,8 @@ use crate::{Attributes, StageKey, Stat, StoreError, Version, reserved};
 pub(super) struct World {
     entries: HashMap<u64, Arc<Entry>>,
     next: u64,
+    /// Whether any file was given a second name: looking for those costs a walk of everything.
+    has_second_names: bool,
     /// Large stages, open or not.
     pub(super) parts: HashMap<StageKey, Part>,
 }
@@ -65,7 +67,7 @@ pub(super) const ROOT: u64 = 0;
 
 impl World {
     pub(super) fn new() -> Self {
-        let mut world = Self { entries: HashMap::new(), next: ROOT, parts: HashMap::new() };
+        let mut world = Self { entries: HashMap::new(), next: ROOT, has_second_names: false, parts: HashMap::new() };
         world.make(Body::Dir(BTreeMap::new()), 0o755);
         world
     }
@@ -126,6 +128,12 @@ impl World {
         self.change_names(place.dir, |names| names.insert(place.name.as_bytes().into(), number))
     }
 
+    /// Gives a second name to a file.
+    pub(super) fn link_again(&mut self, place: &Place, number: u64) {
+        self.has_second_names = true;
+        self.link(place, number);
+    }
+
     /// Takes a name away.
     pub(super) fn unlink(&mut self, place: &Place) -> Option<u64> {
         self.change_names(place.dir, |names| names.remove(place.name.as_bytes()))
@@ -136,10 +144,25 @@ impl World {
         let mut gone = 0;
         let mut todo = vec![number];
         while let Some(number) = todo.pop() {
+            if self.has_a_name(number) {
+                continue;
+            }
             todo.extend(self.names(number).into_iter().flat_map(BTreeMap::values).copied());
             gone += u64::from(self.entries.remove(&number).is_some());
         }
         gone
+    }
+
+    /// Whether a directory that was not forgotten still names it: a file can have several names.
+    fn has_a_name(&self, number: u64) -> bool {
+        if !self.has_second_names {
+            return false;
+        }
+        let is_file = matches!(self.entry(number).map(|entry| &entry.body), Some(Body::File(_)));
+        is_file && self.entries.values().any(|entry| match &entry.body {
+            Body::Dir(names) => names.values().any(|&named| named == number),
+            _ => false,
+        })
     }
 
     pub(super) fn set_attributes(&mut self, number: u64, attributes: &Attributes) {

@@ -2,6 +2,7 @@
 
 mod content;
 mod crash;
+mod open_files;
 #[cfg(target_os = "linux")]
 mod on_disk;
 mod stages;
@@ -119,6 +120,14 @@ promises! {
         holes_read_as_zeros,
         zeros_replace_old_garbage,
         reading_past_the_end_is_short;
+    open_files:
+        a_file_is_written_in_place,
+        only_files_are_opened_in_place,
+        a_draft_has_no_name_until_it_is_published,
+        a_draft_that_is_dropped_leaves_the_old_content,
+        a_draft_is_published_once_and_written_in_place_then,
+        a_draft_follows_the_rules_of_publishing,
+        a_second_name_is_the_same_file;
     stages:
         an_interrupted_stage_goes_on,
         the_newest_claimant_has_the_stage,

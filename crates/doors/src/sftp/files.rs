@@ -1,0 +1,169 @@
+//! What a handle stands for, and what is asked of it: reading, writing, listing (draft, sections 6.4 to 6.7).
+
+use std::sync::Arc;
+
+use sft_base::EntryPath;
+use sft_engine::{OpenFile, wire_error};
+use sft_store::{Attributes, Listing, Source, Stat};
+
+use super::attributes::{FileAttributes, long_name};
+use super::packet::{DATA_BYTES_MAX, Writing};
+use super::status::{Failed, Outcome, Status, ok};
+
+/// A file that is open, shared with whatever copies from it.
+pub(crate) enum File {
+    /// For reading alone.
+    Source(Box<dyn Source>),
+    /// For writing, and perhaps for reading.
+    Open(OpenedFile),
+}
+
+/// A file open for writing, by one handle.
+pub(crate) struct OpenedFile {
+    pub(crate) file: Arc<OpenFile>,
+    pub(crate) path: EntryPath,
+    pub(crate) reads: bool,
+    /// Everything is written to the end.
+    pub(crate) appends: bool,
+    /// Whether closing it publishes it.
+    pub(crate) began_draft: bool,
+    /// Whether bits that change who a program runs as may be set.
+    pub(crate) set_id: bool,
+}
+
+/// A directory being listed.
+pub(crate) struct Dir {
+    pub(crate) listing: Box<dyn Listing>,
+}
+
+impl File {
+    pub(crate) fn stat(&self) -> Outcome<Stat> {
+        match self {
+            Self::Source(source) => source.stat().map_err(|e| wire_error(&e).into()),
+            Self::Open(opened) => Ok(opened.file.stat()?),
+        }
+    }
+
+    /// Fills `buffer` from `offset`, short only at the end.
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Outcome<usize> {
+        match self {
+            Self::Source(source) => source.read_at(offset, buffer).map_err(|e| wire_error(&e).into()),
+            Self::Open(opened) if opened.reads => Ok(opened.file.read_at(offset, buffer)?),
+            Self::Open(_) => Err(Failed::new(Status::PermissionDenied, "it was not opened for reading")),
+        }
+    }
+
+    /// The reply to READ: what was read, or that there is no more.
+    pub(crate) fn read(&self, id: u32, offset: u64, length: u32) -> Outcome<Vec<u8>> {
+        let length = (length as usize).min(DATA_BYTES_MAX);
+        let mut reply = Writing::reply(DATA, id).u32(0).done();
+        let head = reply.len();
+        reply.resize(head + length, 0);
+        let read = self.read_at(offset, &mut reply[head..])?;
+        if read == 0 {
+            return Err(Failed::end());
+        }
+        reply.truncate(head + read);
+        let packet = (reply.len() - 4) as u32;
+        reply[..4].copy_from_slice(&packet.to_be_bytes());
+        reply[head - 4..head].copy_from_slice(&(read as u32).to_be_bytes());
+        Ok(reply)
+    }
+
+    pub(crate) fn write(&self, offset: u64, content: &[u8]) -> Outcome<()> {
+        let opened = self.opened()?;
+        let offset = if opened.appends { opened.file.stat()?.meta.size } else { offset };
+        Ok(opened.file.write_at(offset, content)?)
+    }
+
+    pub(crate) fn set(&self, asked: &FileAttributes) -> Outcome<()> {
+        let opened = self.opened()?;
+        if let Some(size) = asked.size {
+            opened.file.set_size(size)?;
+        }
+        let attributes = wanted(asked, opened.set_id);
+        if attributes != Attributes::default() {
+            applied(&opened.file.set_attributes(&attributes)?)?;
+        }
+        owner_is_left(asked)
+    }
+
+    pub(crate) fn sync(&self) -> Outcome<()> {
+        match self {
+            Self::Source(_) => Ok(()),
+            Self::Open(opened) => Ok(opened.file.sync()?),
+        }
+    }
+
+    fn opened(&self) -> Outcome<&OpenedFile> {
+        match self {
+            Self::Open(opened) => Ok(opened),
+            Self::Source(_) => Err(Failed::new(Status::PermissionDenied, "it was not opened for writing")),
+        }
+    }
+}
+
+impl Dir {
+    /// The reply to READDIR: many names at a time.
+    pub(crate) fn read(&mut self, id: u32) -> Outcome<Vec<u8>> {
+        let batch = self.listing.next_batch(NAMES_AT_ONCE).map_err(|e| Failed::from(wire_error(&e)))?;
+        if batch.is_empty() {
+            return Err(Failed::end());
+        }
+        let reply = Writing::reply(NAME, id).u32(batch.len() as u32);
+        let add = |reply: Writing, (name, stat): &(sft_base::Name, Stat)| {
+            reply.string(name.as_bytes()).string(&long_name(name.as_bytes(), stat)).stat(stat)
+        };
+        Ok(batch.iter().fold(reply, add).done())
+    }
+}
+
+/// What the store is to set. Set-id bits are the owner's doing only.
+pub(crate) fn wanted(asked: &FileAttributes, set_id: bool) -> Attributes {
+    let bits = if set_id { 0o7777 } else { 0o777 };
+    Attributes {
+        modified: asked.modified.map(|secs| sft_base::Time { secs: secs.into(), nanos: 0 }),
+        mode: asked.permissions.map(|mode| mode & bits),
+    }
+}
+
+/// What could not be set is told.
+pub(crate) fn applied(unapplied: &[sft_store::Unapplied]) -> Outcome<()> {
+    match unapplied.first() {
+        Some(unapplied) => Err(Failed::new(Status::PermissionDenied, unapplied.to_string())),
+        None => Ok(()),
+    }
+}
+
+/// Owners are not set; said after all else was.
+pub(crate) fn owner_is_left(asked: &FileAttributes) -> Outcome<()> {
+    match asked.owner {
+        Some(_) => Err(Failed::new(Status::Unsupported, "the owner of a file cannot be set here")),
+        None => Ok(()),
+    }
+}
+
+/// The reply that tells attributes.
+pub(crate) fn stat_reply(id: u32, stat: &Stat) -> Vec<u8> {
+    Writing::reply(ATTRS, id).stat(stat).done()
+}
+
+/// The reply that tells one name.
+pub(crate) fn name_reply(id: u32, name: &[u8]) -> Vec<u8> {
+    // Without attributes: nobody looks at them here.
+    Writing::reply(NAME, id).u32(1).string(name).string(name).u32(0).done()
+}
+
+/// How a request ended that has nothing to tell.
+pub(crate) fn finished(id: u32, outcome: Outcome<()>) -> Vec<u8> {
+    match outcome {
+        Ok(()) => ok(id),
+        Err(failed) => failed.reply(id),
+    }
+}
+
+const DATA: u8 = 103;
+const NAME: u8 = 104;
+const ATTRS: u8 = 105;
+/// With names of 255 bytes each this fills half of the longest packet.
+pub(crate) const NAMES_AT_ONCE: usize = 200;

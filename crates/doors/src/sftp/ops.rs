@@ -1,0 +1,351 @@
+//! One answer for each kind of request, all through the view (spec/doors.md, "SFTP"). Everything here blocks.
+
+use std::sync::Arc;
+
+use sft_base::{EntryPath, Kind};
+use sft_engine::OpenFile;
+use sft_wire::{Code, WireError};
+
+use super::attributes::FileAttributes;
+use super::extensions;
+use super::files::{
+    Dir, File, OpenedFile, applied, finished, name_reply, owner_is_left, stat_reply, wanted,
+};
+use super::packet::Writing;
+use super::paths::shown;
+use super::request::Request;
+use super::session::{Opened, Shared};
+use super::status::{Failed, Outcome, Status};
+
+/// Answers a request that names a path, or nothing.
+pub(crate) fn answer(shared: &Arc<Shared>, id: u32, request: Request) -> Vec<u8> {
+    let paths = &shared.paths;
+    let reply = match request {
+        Request::Open { path, flags, attributes } => open(shared, id, &path, Flags(flags), &attributes),
+        Request::OpenDir { path } => open_dir(shared, id, &path),
+        Request::LinkStat { path } => stat(shared, id, &path, false),
+        Request::Stat { path } => stat(shared, id, &path, true),
+        Request::SetStat { path, attributes } => Ok(finished(id, set_stat(shared, &path, &attributes, true))),
+        Request::LinkSetStat { path, attributes } => {
+            Ok(finished(id, set_stat(shared, &path, &attributes, false)))
+        }
+        Request::Remove { path } => Ok(finished(id, remove(shared, &path))),
+        Request::MakeDir { path, attributes } => {
+            let mode = attributes.permissions.unwrap_or(0o777) & 0o777;
+            Ok(finished(id, paths.at(&path, |path| paths.view.make_dir(path, mode)).map_err(Failed::from)))
+        }
+        Request::RemoveDir { path } => Ok(finished(id, remove_dir(shared, &path))),
+        Request::RealPath { path } => real_path(shared, id, &path),
+        Request::ExpandPath { path } => real_path(shared, id, without_tilde(&path)),
+        Request::HomeDirectory { .. } => Ok(name_reply(id, &shown(paths.home()))),
+        Request::Rename { from, to } => Ok(finished(id, rename(shared, &from, &to, false))),
+        Request::PosixRename { from, to } => Ok(finished(id, rename(shared, &from, &to, true))),
+        Request::HardLink { from, to } => {
+            let linked = paths.at(&from, |from| paths.at(&to, |to| paths.view.link(from, to)));
+            Ok(finished(id, linked.map_err(Failed::from)))
+        }
+        Request::ReadLink { path } => {
+            let target = paths.at(&path, |path| paths.view.read_link(path));
+            target.map(|target| name_reply(id, &target)).map_err(not_a_link)
+        }
+        Request::MakeLink { target, path } => {
+            let made = paths.at(&path, |path| paths.view.make_link(&target, path));
+            Ok(finished(id, made.map_err(Failed::from)))
+        }
+        Request::StatFileSystem { .. } => extensions::space(shared, id),
+        Request::Limits => Ok(extensions::limits(id)),
+        Request::CheckName { path, check } => {
+            let opened = paths.at_target(&path, |path| paths.view.open(path));
+            opened.map_err(Failed::from).and_then(|file| extensions::check(id, &File::Source(file), &check))
+        }
+        Request::Unknown { name } => {
+            Err(Failed::new(Status::Unsupported, format!("{name} is not served here")))
+        }
+        // Those that name a handle go to its lane.
+        _ => Err(Failed::no_handle()),
+    };
+    reply.unwrap_or_else(|failed| failed.reply(id))
+}
+
+/// Answers a request for an open file.
+pub(crate) fn answer_file(shared: &Arc<Shared>, file: &Arc<File>, id: u32, request: Request) -> Vec<u8> {
+    let reply = match request {
+        Request::Read { offset, length, .. } => file.read(id, offset, length),
+        Request::Write { offset, content, .. } => Ok(finished(id, file.write(offset, &content))),
+        Request::HandleStat { .. } => file.stat().map(|stat| stat_reply(id, &stat)),
+        Request::HandleSetStat { attributes, .. } => Ok(finished(id, file.set(&attributes))),
+        Request::Sync { .. } => Ok(finished(id, file.sync())),
+        Request::Close { .. } => Ok(finished(id, close(shared, file))),
+        Request::HandleStatFileSystem { .. } => extensions::space(shared, id),
+        Request::CheckHandle { check, .. } => extensions::check(id, file, &check),
+        _ => Err(Failed::new(Status::Failure, "this handle is that of a file")),
+    };
+    reply.unwrap_or_else(|failed| failed.reply(id))
+}
+
+/// Answers a request for a directory being listed.
+pub(crate) fn answer_dir(shared: &Arc<Shared>, dir: &mut Dir, id: u32, request: Request) -> Vec<u8> {
+    let reply = match request {
+        Request::ReadDir { .. } => dir.read(id),
+        Request::Close { .. } => Ok(finished(id, Ok(()))),
+        Request::HandleStatFileSystem { .. } => extensions::space(shared, id),
+        _ => Err(Failed::new(Status::Failure, "this handle is that of a directory")),
+    };
+    reply.unwrap_or_else(|failed| failed.reply(id))
+}
+
+/// How a file is to be opened (draft, section 6.3).
+#[derive(Clone, Copy)]
+struct Flags(u32);
+
+impl Flags {
+    fn has(self, flag: u32) -> bool {
+        self.0 & flag != 0
+    }
+}
+
+const READ: u32 = 0x01;
+const WRITE: u32 = 0x02;
+const APPEND: u32 = 0x04;
+const CREATE: u32 = 0x08;
+const TRUNCATE: u32 = 0x10;
+const EXCLUSIVE: u32 = 0x20;
+
+fn open(
+    shared: &Arc<Shared>,
+    id: u32,
+    path: &[u8],
+    flags: Flags,
+    attributes: &FileAttributes,
+) -> Outcome<Vec<u8>> {
+    let paths = &shared.paths;
+    let open = |path: &EntryPath| open_at(shared, path, flags, attributes);
+    // A new file is never made through a link that stands in its place.
+    let exclusive = flags.has(CREATE) && flags.has(EXCLUSIVE);
+    let file = if exclusive { paths.at(path, open) } else { paths.at_target(path, open) }?;
+    handle(shared, id, Opened::File(file))
+}
+
+fn open_at(
+    shared: &Arc<Shared>,
+    path: &EntryPath,
+    flags: Flags,
+    attributes: &FileAttributes,
+) -> Result<File, WireError> {
+    let view = &shared.paths.view;
+    if !flags.has(WRITE | APPEND | CREATE | TRUNCATE) && shared.draft(path).is_none() {
+        return view.open(path).map(File::Source);
+    }
+    let (file, began_draft) = match shared.draft(path) {
+        Some(_) if flags.has(EXCLUSIVE) => {
+            return Err(Code::ALREADY_EXISTS.because(format!("{path}: it is being written")));
+        }
+        Some(draft) => {
+            if flags.has(TRUNCATE) {
+                draft.set_size(0)?;
+            }
+            (draft, false)
+        }
+        None => {
+            let (file, is_draft) = begin(shared, path, flags, attributes)?;
+            let file = Arc::new(file);
+            if is_draft {
+                shared.add_draft(path.clone(), &file);
+            }
+            (file, is_draft)
+        }
+    };
+    Ok(File::Open(OpenedFile {
+        file,
+        path: path.clone(),
+        reads: flags.has(READ),
+        appends: flags.has(APPEND),
+        began_draft,
+        set_id: view.grant().set_id(),
+    }))
+}
+
+/// Opens for writing: what is made anew, or emptied, is a draft until it is closed; what is there is written in place.
+fn begin(
+    shared: &Arc<Shared>,
+    path: &EntryPath,
+    flags: Flags,
+    attributes: &FileAttributes,
+) -> Result<(OpenFile, bool), WireError> {
+    let view = &shared.paths.view;
+    let exclusive = flags.has(CREATE) && flags.has(EXCLUSIVE);
+    let mode = attributes.permissions.unwrap_or(0o666) & 0o777;
+    match view.stat(path) {
+        Ok(_) if exclusive => Err(Code::ALREADY_EXISTS.because(format!("{path}: it exists already"))),
+        Ok(stat) if stat.meta.kind == Kind::Dir => {
+            Err(Code::IS_A_DIRECTORY.because(format!("{path}: it is a directory")))
+        }
+        Ok(stat) if flags.has(TRUNCATE) => {
+            // Opened to see that it may be written; it is not touched.
+            view.open_in_place(path)?;
+            let draft = view.draft(path, 0o600, false)?;
+            let bits = if view.grant().set_id() { 0o7777 } else { 0o777 };
+            let kept = sft_store::Attributes { modified: None, mode: Some(stat.meta.mode & bits) };
+            draft.set_attributes(&kept)?;
+            Ok((draft, true))
+        }
+        Ok(_) => Ok((view.open_in_place(path)?, false)),
+        // What may not be looked at may perhaps be made.
+        Err(error)
+            if flags.has(CREATE) && (error.code == Code::NOT_FOUND || error.code == Code::DENIED) =>
+        {
+            check_parent(shared, path)?;
+            Ok((view.draft(path, mode, exclusive)?, true))
+        }
+        Err(error) if error.code == Code::DENIED => Ok((view.open_in_place(path)?, false)),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file that could not be published for want of a directory is better refused at once.
+fn check_parent(shared: &Shared, path: &EntryPath) -> Result<(), WireError> {
+    let Some(parent) = path.parent() else {
+        return Err(Code::IS_A_DIRECTORY.because("the root is a directory"));
+    };
+    match shared.paths.view.stat(&parent) {
+        Ok(stat) if stat.meta.kind == Kind::Link => {
+            Err(Code::LEADS_OUTSIDE.because(format!("{parent}: it is a link")))
+        }
+        Ok(stat) if stat.meta.kind != Kind::Dir => {
+            Err(Code::NOT_A_DIRECTORY.because(format!("{parent}: it is not a directory")))
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.code == Code::DENIED => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn open_dir(shared: &Arc<Shared>, id: u32, path: &[u8]) -> Outcome<Vec<u8>> {
+    let paths = &shared.paths;
+    let listing = paths.at_target(path, |path| paths.view.list(path))?;
+    handle(shared, id, Opened::Dir(Dir { listing }))
+}
+
+fn handle(shared: &Arc<Shared>, id: u32, opened: Opened) -> Outcome<Vec<u8>> {
+    let handle = shared.open(opened)?;
+    Ok(Writing::reply(HANDLE, id).string(&handle.to_be_bytes()).done())
+}
+
+/// A draft becomes what it was begun for.
+fn close(shared: &Shared, file: &File) -> Outcome<()> {
+    match file {
+        File::Open(opened) if opened.began_draft => {
+            shared.take_draft(&opened.path);
+            Ok(opened.file.publish()?)
+        }
+        File::Open(_) | File::Source(_) => Ok(()),
+    }
+}
+
+fn stat(shared: &Shared, id: u32, path: &[u8], follow: bool) -> Outcome<Vec<u8>> {
+    let paths = &shared.paths;
+    let stat = |path: &EntryPath| match shared.draft(path) {
+        Some(draft) => draft.stat(),
+        None => paths.view.stat(path),
+    };
+    let stat = if follow { paths.at_target(path, stat) } else { paths.at(path, stat) }?;
+    Ok(stat_reply(id, &stat))
+}
+
+fn set_stat(shared: &Shared, path: &[u8], asked: &FileAttributes, follow: bool) -> Outcome<()> {
+    let paths = &shared.paths;
+    let attributes = wanted(asked, paths.view.grant().set_id());
+    let set = |path: &EntryPath| {
+        let draft = shared.draft(path);
+        if let Some(size) = asked.size {
+            match &draft {
+                Some(draft) => draft.set_size(size)?,
+                None => paths.view.open_in_place(path)?.set_size(size)?,
+            }
+        }
+        match draft {
+            _ if attributes == sft_store::Attributes::default() => Ok(Vec::new()),
+            Some(draft) => draft.set_attributes(&attributes),
+            None => paths.view.set_attributes(path, &attributes),
+        }
+    };
+    let unapplied = if follow { paths.at_target(path, set) } else { paths.at(path, set) }?;
+    applied(&unapplied)?;
+    owner_is_left(asked)
+}
+
+fn remove(shared: &Shared, path: &[u8]) -> Outcome<()> {
+    let paths = &shared.paths;
+    let remove = |path: &EntryPath| {
+        let draft = shared.take_draft(path);
+        if let Some(draft) = &draft {
+            draft.give_up_draft();
+        }
+        match paths.view.stat(path) {
+            Ok(stat) if stat.meta.kind == Kind::Dir => {
+                Err(Code::IS_A_DIRECTORY.because(format!("{path}: it is a directory")))
+            }
+            // What was only a draft is gone with it.
+            Err(error) if error.code == Code::NOT_FOUND && draft.is_some() => Ok(()),
+            _ => paths.view.remove(path, false).map(|_| ()),
+        }
+    };
+    Ok(paths.at(path, remove)?)
+}
+
+fn remove_dir(shared: &Shared, path: &[u8]) -> Outcome<()> {
+    let paths = &shared.paths;
+    let remove = |path: &EntryPath| match paths.view.stat(path) {
+        Ok(stat) if stat.meta.kind != Kind::Dir => {
+            Err(Code::NOT_A_DIRECTORY.because(format!("{path}: it is not a directory")))
+        }
+        _ => paths.view.remove(path, false).map(|_| ()),
+    };
+    Ok(paths.at(path, remove)?)
+}
+
+fn rename(shared: &Shared, from: &[u8], to: &[u8], replace: bool) -> Outcome<()> {
+    let paths = &shared.paths;
+    let rename = |from: &EntryPath, to: &EntryPath| {
+        let Some(draft) = shared.draft(from) else { return paths.view.rename(from, to, replace) };
+        if !replace && paths.view.stat(to).is_ok() {
+            return Err(Code::ALREADY_EXISTS.because(format!("{to}: it exists already")));
+        }
+        draft.rename_draft(to, replace)?;
+        shared.take_draft(from);
+        shared.add_draft(to.clone(), &draft);
+        // What had the name until now goes with it, and is replaced when the draft is complete.
+        match paths.view.rename(from, to, replace) {
+            Err(error) if error.code == Code::NOT_FOUND => Ok(()),
+            renamed => renamed,
+        }
+    };
+    Ok(paths.at(from, |from| paths.at(to, |to| rename(from, to)))?)
+}
+
+fn real_path(shared: &Shared, id: u32, path: &[u8]) -> Outcome<Vec<u8>> {
+    let meant = shared.paths.meant(path)?;
+    // A path that leads nowhere is told as it is meant: clients ask for those they are about to make.
+    let real = shared.paths.real(&meant, true).unwrap_or(meant);
+    Ok(name_reply(id, &shown(&real)))
+}
+
+/// `~` is where a client begins; there are no other users' homes.
+fn without_tilde(path: &[u8]) -> &[u8] {
+    match path {
+        b"~" => b"",
+        [b'~', b'/', rest @ ..] => {
+            let slashes = rest.iter().take_while(|&&b| b == b'/').count();
+            &rest[slashes..]
+        }
+        path => path,
+    }
+}
+
+/// The store's word for this is about directories.
+fn not_a_link(error: WireError) -> Failed {
+    let status = if error.code == Code::NOT_A_DIRECTORY { Status::Failure } else { Failed::from(error.clone()).status };
+    Failed::new(status, error.text)
+}
+
+const HANDLE: u8 = 102;

@@ -1,0 +1,388 @@
+//! One SFTP session over any stream: requests in, replies out (spec/doors.md, "SFTP").
+//!
+//! Every handle has a lane of its own, a queue worked off in order by one job at a time; requests that name paths share
+//! one. So replies overtake each other between handles and never within one. A request that names a path waits for the
+//! closing of handles that was asked for before it. Whatever blocks runs in batches on the blocking pool.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::BytesMut;
+use sft_base::EntryPath;
+use sft_engine::{OpenFile, View};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::credit::{Cost, Credit};
+use super::files::{Dir, File};
+use super::packet::{DATA_BYTES_MAX, read_packet};
+use super::paths::Paths;
+use super::request::{Check, Malformed, Request, decode};
+use super::status::{Failed, Status};
+use super::{extensions, ops};
+
+/// What the lanes of a session share.
+pub(crate) struct Shared {
+    pub(crate) paths: Paths,
+    handles: Mutex<Handles>,
+    /// Drafts that are open, by what they are to be: the session that writes one sees it.
+    drafts: Mutex<HashMap<EntryPath, Weak<OpenFile>>>,
+    replies: mpsc::UnboundedSender<Reply>,
+    /// Bytes of content that may wait in replies.
+    room: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Handles {
+    open: HashMap<u32, Handle>,
+    next: u32,
+}
+
+struct Handle {
+    jobs: mpsc::UnboundedSender<Job>,
+    file: Option<Arc<File>>,
+}
+
+/// What a handle is to stand for.
+pub(crate) enum Opened {
+    File(File),
+    Dir(Dir),
+}
+
+struct Job {
+    id: u32,
+    task: Task,
+    cost: Cost,
+    /// What has to be over before.
+    after: Vec<oneshot::Receiver<()>>,
+    /// Dropped when this is over.
+    _over: Option<oneshot::Sender<()>>,
+}
+
+enum Task {
+    Request(Request),
+    /// A copy or a check needs another handle than its lane's.
+    Copy { source: Arc<File>, offset: u64, length: u64, to_offset: u64 },
+}
+
+struct Reply {
+    packet: Vec<u8>,
+    _cost: Option<Cost>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Serves a client until it ends its side, and then finishes what it has asked for.
+///
+/// - Errors: what reading or writing failed with, or [`io::ErrorKind::InvalidData`] for what is no SFTP.
+pub async fn serve(
+    view: View,
+    mut reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin + Send + 'static,
+) -> io::Result<()> {
+    let (replies, to_write) = mpsc::unbounded_channel();
+    let credit = Arc::new(Credit::default());
+    let room = Arc::new(Semaphore::new(ROOM_BYTES));
+    let shared = Arc::new(Shared {
+        paths: Paths::new(view),
+        handles: Mutex::default(),
+        drafts: Mutex::default(),
+        replies,
+        room: room.clone(),
+    });
+    let mut writing = tokio::spawn(write_replies(to_write, writer, credit.clone(), room));
+    let ended = tokio::select! {
+        ended = read_requests(&shared, &mut reader, &credit) => Some(ended),
+        _ = &mut writing => None,
+    };
+    // Every lane ends when its queue is empty: drafts that were not closed are dropped with them.
+    shared.handles().open.clear();
+    drop(shared);
+    match ended {
+        Some(ended) => {
+            let written = writing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            ended.and(written)
+        }
+        None => Err(io::ErrorKind::BrokenPipe.into()),
+    }
+}
+
+async fn read_requests(
+    shared: &Arc<Shared>,
+    reader: &mut (impl AsyncRead + Unpin),
+    credit: &Arc<Credit>,
+) -> io::Result<()> {
+    let (paths, jobs) = mpsc::unbounded_channel();
+    tokio::spawn(run_lane(shared.clone(), Lane::Paths, jobs));
+    let mut closing: Vec<oneshot::Receiver<()>> = Vec::new();
+    let mut greeted = false;
+    while let Some(packet) = read_packet(reader).await? {
+        let (id, request) = match decode(packet) {
+            Ok(decoded) => decoded,
+            Err(Malformed { id: Some(id) }) => {
+                shared.refuse(id, Failed::new(Status::BadMessage, "the request is cut off"));
+                continue;
+            }
+            Err(Malformed { id: None }) => return Err(invalid("a packet that is no SFTP request")),
+        };
+        if let Request::Init { .. } = request {
+            shared.reply(extensions::version(), None, None);
+            greeted = true;
+            continue;
+        }
+        if !greeted {
+            return Err(invalid("an SFTP session begins with INIT"));
+        }
+        let content = if let Request::Write { content, .. } = &request { content.len() } else { 0 };
+        let cost = credit.take(content).await;
+        let cost = cost.map_err(|_| invalid("too many requests whose replies are not taken"))?;
+        match lane_of(&request) {
+            Some(handle) => shared.to_handle(handle, id, request, cost, &mut closing),
+            None => {
+                let after = std::mem::take(&mut closing);
+                // The lane lives as long as this sender.
+                let _ = paths.send(Job { id, task: Task::Request(request), cost, after, _over: None });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The handle whose lane a request belongs to; none for one that names a path.
+fn lane_of(request: &Request) -> Option<u32> {
+    match request {
+        Request::Close { handle }
+        | Request::Read { handle, .. }
+        | Request::Write { handle, .. }
+        | Request::HandleStat { handle }
+        | Request::HandleSetStat { handle, .. }
+        | Request::ReadDir { handle }
+        | Request::Sync { handle }
+        | Request::HandleStatFileSystem { handle }
+        | Request::CheckHandle { handle, .. }
+        | Request::Copy { to: handle, .. } => Some(*handle),
+        _ => None,
+    }
+}
+
+impl Shared {
+    /// Gives what was opened a handle, and a lane.
+    pub(crate) fn open(self: &Arc<Self>, opened: Opened) -> Result<u32, Failed> {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let (lane, file) = match opened {
+            Opened::File(file) => {
+                let file = Arc::new(file);
+                (Lane::File(file.clone()), Some(file))
+            }
+            Opened::Dir(dir) => (Lane::Dir(dir), None),
+        };
+        let mut handles = self.handles();
+        if handles.open.len() >= HANDLES_MAX {
+            let text = format!("{HANDLES_MAX} handles are open; close some first");
+            return Err(Failed::new(Status::Failure, text));
+        }
+        let handle = handles.next;
+        handles.next = (handle + 1) % super::packet::NO_HANDLE;
+        handles.open.insert(handle, Handle { jobs, file });
+        drop(handles);
+        tokio::spawn(run_lane(self.clone(), lane, queue));
+        Ok(handle)
+    }
+
+    /// The draft that this session writes for a path.
+    pub(crate) fn draft(&self, path: &EntryPath) -> Option<Arc<OpenFile>> {
+        let drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
+        drafts.get(path).and_then(Weak::upgrade).filter(|draft| draft.is_draft())
+    }
+
+    /// Notes that a draft is to be `path`; forgets those that are over.
+    pub(crate) fn add_draft(&self, path: EntryPath, draft: &Arc<OpenFile>) {
+        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
+        drafts.retain(|_, draft| draft.upgrade().is_some_and(|draft| draft.is_draft()));
+        drafts.insert(path, Arc::downgrade(draft));
+    }
+
+    /// Forgets a draft of a path, which has another fate now.
+    pub(crate) fn take_draft(&self, path: &EntryPath) -> Option<Arc<OpenFile>> {
+        let draft = self.draft(path)?;
+        self.drafts.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        Some(draft)
+    }
+
+    fn to_handle(
+        &self,
+        handle: u32,
+        id: u32,
+        request: Request,
+        cost: Cost,
+        closing: &mut Vec<oneshot::Receiver<()>>,
+    ) {
+        let mut handles = self.handles();
+        let source = match &request {
+            Request::Copy { from, .. } => handles.open.get(from).and_then(|handle| handle.file.clone()),
+            _ => None,
+        };
+        let closes = matches!(request, Request::Close { .. });
+        let task = match (request, source) {
+            (Request::Copy { offset, length, to_offset, .. }, Some(source)) => {
+                Task::Copy { source, offset, length, to_offset }
+            }
+            (Request::Copy { .. }, None) => return self.refuse(id, Failed::no_handle()),
+            (request, _) => Task::Request(request),
+        };
+        let Some(open) = handles.open.get(&handle) else {
+            return self.refuse(id, Failed::no_handle());
+        };
+        let (over, is_over) = oneshot::channel();
+        let over = closes.then_some(over);
+        // The lane lives as long as its sender.
+        let _ = open.jobs.send(Job { id, task, cost, after: Vec::new(), _over: over });
+        if closes {
+            handles.open.remove(&handle);
+            closing.retain_mut(|is_over| is_over.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+            closing.push(is_over);
+        }
+    }
+
+    fn refuse(&self, id: u32, failed: Failed) {
+        self.reply(failed.reply(id), None, None);
+    }
+
+    fn reply(&self, packet: Vec<u8>, cost: Option<Cost>, room: Option<OwnedSemaphorePermit>) {
+        // Nobody listens any more when the client has gone.
+        let _ = self.replies.send(Reply { packet, _cost: cost, _room: room });
+    }
+
+    fn handles(&self) -> MutexGuard<'_, Handles> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What answers the requests of a queue.
+enum Lane {
+    Paths,
+    File(Arc<File>),
+    Dir(Dir),
+}
+
+async fn run_lane(shared: Arc<Shared>, mut lane: Lane, mut queue: mpsc::UnboundedReceiver<Job>) {
+    while let Some(first) = queue.recv().await {
+        let mut batch = vec![first];
+        let mut bytes = batch[0].reply_bytes();
+        while batch.len() < BATCH_JOBS && bytes < BATCH_BYTES {
+            let Ok(next) = queue.try_recv() else { break };
+            bytes += next.reply_bytes();
+            batch.push(next);
+        }
+        for after in batch.iter_mut().flat_map(|job| job.after.drain(..)) {
+            // An error says the same: it is over.
+            let _ = after.await;
+        }
+        // Closed when nobody takes replies any more; then what was asked for is done all the same.
+        let room = shared.room.clone().acquire_many_owned(bytes.min(ROOM_BYTES) as u32).await.ok();
+        let together = shared.clone();
+        let worked = tokio::task::spawn_blocking(move || {
+            let mut room = room;
+            for job in batch {
+                lane.answer(&together, job, &mut room);
+            }
+            lane
+        });
+        lane = match worked.await {
+            Ok(lane) => lane,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+    }
+}
+
+impl Lane {
+    fn answer(&mut self, shared: &Arc<Shared>, mut job: Job, room: &mut Option<OwnedSemaphorePermit>) {
+        let share = room.as_mut().and_then(|room| room.split(job.reply_bytes()));
+        let packet = match (&mut *self, job.task) {
+            (Self::Paths, Task::Request(request)) => ops::answer(shared, job.id, request),
+            (Self::File(file), Task::Request(request)) => ops::answer_file(shared, file, job.id, request),
+            (Self::File(file), Task::Copy { source, offset, length, to_offset }) => {
+                extensions::copy(job.id, &source, offset, length, file, to_offset)
+            }
+            (Self::Dir(dir), Task::Request(request)) => ops::answer_dir(shared, dir, job.id, request),
+            (Self::Paths | Self::Dir(_), Task::Copy { .. }) => Failed::no_handle().reply(job.id),
+        };
+        job.cost.content_is_done();
+        shared.reply(packet, Some(job.cost), share);
+    }
+}
+
+impl Job {
+    /// How much content its reply may hold.
+    fn reply_bytes(&self) -> usize {
+        match &self.task {
+            Task::Request(Request::Read { length, .. }) => (*length as usize).min(DATA_BYTES_MAX),
+            Task::Request(Request::ReadDir { .. }) => DIR_BYTES,
+            Task::Request(Request::CheckHandle { check: Check { block_size: 1.., .. }, .. }) => DIR_BYTES,
+            _ => 0,
+        }
+    }
+}
+
+/// Writes replies as they come, small ones together.
+async fn write_replies(
+    mut replies: mpsc::UnboundedReceiver<Reply>,
+    mut writer: impl AsyncWrite + Unpin,
+    credit: Arc<Credit>,
+    room: Arc<Semaphore>,
+) -> io::Result<()> {
+    let mut together = BytesMut::new();
+    while let Some(first) = replies.recv().await {
+        let mut held = vec![first];
+        while held.len() < TOGETHER_MAX && let Ok(next) = replies.try_recv() {
+            held.push(next);
+        }
+        credit.set_writing(true);
+        let written = write_some(&mut writer, &held, &mut together).await;
+        credit.set_writing(false);
+        if let Err(error) = written {
+            // Lanes that wait for room have nobody to wait for.
+            room.close();
+            return Err(error);
+        }
+    }
+    writer.shutdown().await
+}
+
+async fn write_some(
+    writer: &mut (impl AsyncWrite + Unpin),
+    replies: &[Reply],
+    together: &mut BytesMut,
+) -> io::Result<()> {
+    for reply in replies {
+        if reply.packet.len() < SMALL_BYTES {
+            together.extend_from_slice(&reply.packet);
+            continue;
+        }
+        if !together.is_empty() {
+            writer.write_all(&together.split()).await?;
+        }
+        writer.write_all(&reply.packet).await?;
+    }
+    if !together.is_empty() {
+        writer.write_all(&together.split()).await?;
+    }
+    writer.flush().await
+}
+
+fn invalid(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// Handles of one session; what `limits@openssh.com` tells.
+pub(crate) const HANDLES_MAX: usize = 512;
+/// Content that waits in replies: what the usual client asks for at once.
+const ROOM_BYTES: usize = 2 << 20;
+/// Requests that one blocking job answers.
+const BATCH_JOBS: usize = 64;
+/// And content, so that the first of it is on its way while the next is read.
+const BATCH_BYTES: usize = 512 << 10;
+/// What a page of a listing takes at most.
+const DIR_BYTES: usize = 128 << 10;
+const SMALL_BYTES: usize = 4 << 10;
+const TOGETHER_MAX: usize = 64;
