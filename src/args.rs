@@ -42,6 +42,7 @@ pub(crate) enum Verb {
     Invite(cli::invite::InviteArgs),
     Join(cli::join::JoinArgs),
     Trust(cli::trust::TrustArgs),
+    SftpStdio(cli::sftp_stdio::SftpStdioArgs),
     Help(cli::help::HelpArgs),
 }
 

@@ -63,6 +63,7 @@ fn run(verb: Verb, voice: Voice) -> anyhow::Result<Exit> {
         Verb::Invite(typed) => cli::invite::run(&app, typed),
         Verb::Join(typed) => app.run(cli::join::run(&app, typed)),
         Verb::Trust(typed) => cli::trust::run(&app, typed),
+        Verb::SftpStdio(typed) => app.run(cli::sftp_stdio::run(&app, typed)),
         Verb::Help(typed) => cli::help::run(&app, typed),
     }
 }

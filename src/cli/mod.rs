@@ -13,5 +13,6 @@ pub(crate) mod mkdir;
 pub(crate) mod mv;
 pub(crate) mod rm;
 pub(crate) mod serve;
+pub(crate) mod sftp_stdio;
 pub(crate) mod stat;
 pub(crate) mod trust;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
-use sft_doors::{ServeOptions, Server, StopReport};
+use sft_doors::{Doors, ServeOptions, Server, StopReport};
 
 use crate::app::App;
 use crate::exit::Exit;
@@ -31,9 +31,25 @@ pub(crate) struct ServeArgs {
     /// Let nobody change anything
     #[arg(long)]
     read_only: bool,
+    /// Protocols to serve: native, ssh, or both with a comma between them
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["native", "ssh"], value_name = "DOORS")]
+    doors: Vec<Door>,
     /// Where the server's identity and grants are kept
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+}
+
+/// A protocol that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Door {
+    /// What `sft` speaks, over UDP and TCP
+    Native,
+    /// SFTP, for every other client, over TCP
+    Ssh,
+}
+
+fn doors(typed: &[Door]) -> Doors {
+    Doors { native: typed.contains(&Door::Native), ssh: typed.contains(&Door::Ssh) }
 }
 
 /// Serves until a signal comes; a second one ends the process at once.
@@ -63,6 +79,7 @@ async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
         state: state.clone(),
         authorized_keys: authorized_keys.clone(),
         read_only: typed.read_only,
+        doors: doors(&typed.doors),
     };
     let stop = stop_signal()?;
     let server = Server::bind(options).await?;
@@ -73,6 +90,7 @@ async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
         owners: server.owner_keys().map_err(anyhow::Error::from),
         authorized_keys,
         read_only: typed.read_only,
+        doors: doors(&typed.doors),
         state: typed.state,
     };
     if let Err(error) = served_port::write(&state, started.port()) {
@@ -93,6 +111,7 @@ struct Started {
     owners: anyhow::Result<usize>,
     authorized_keys: PathBuf,
     read_only: bool,
+    doors: Doors,
     /// Where `sft invite` has to look, if it was typed.
     state: Option<PathBuf>,
 }
@@ -115,6 +134,9 @@ impl Started {
         object.insert("fingerprint".into(), json!(self.fingerprint));
         object.insert("owner_keys".into(), json!(self.owners.as_ref().copied().unwrap_or(0)));
         object.insert("read_only".into(), json!(self.read_only));
+        let open = [("native", self.doors.native), ("ssh", self.doors.ssh)];
+        let open: Vec<_> = open.iter().filter(|(_, open)| *open).map(|(name, _)| *name).collect();
+        object.insert("doors".into(), json!(open));
         object
     }
 
@@ -122,16 +144,19 @@ impl Started {
         let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
         let kind = if self.read_only { "Serving, read-only," } else { "Serving" };
         let mut text = format!("{kind} {}\n", names::shown(&self.root));
-        text += &format!("  listening    {}, UDP and TCP\n", addresses.join(" and "));
+        let transports = if self.doors.native { "UDP and TCP" } else { "TCP" };
+        text += &format!("  listening    {}, {transports}\n", addresses.join(" and "));
         text += &format!("  fingerprint  {}\n", self.fingerprint);
         text += &format!("  owners       {}\n\n", self.owners_text());
-        let remote = self.remote();
-        text += &format!(
-            "On the other machine:\n  sft ls {remote}\n  sft cp FILE {remote}\n\n\
-             Let in someone without a key here:\n  {}\n",
-            self.invite()
-        );
-        text
+        text += "On the other machine:\n";
+        if self.doors.native {
+            let remote = self.remote();
+            text += &format!("  sft ls {remote}\n  sft cp FILE {remote}\n");
+        }
+        if self.doors.ssh {
+            text += &format!("  sftp -P {} {}\n", self.port(), self.host());
+        }
+        text + &format!("\nLet in someone without a key here:\n  {}\n", self.invite())
     }
 
     fn owners_text(&self) -> String {
@@ -154,16 +179,20 @@ impl Started {
 
     /// How the served directory is named elsewhere.
     fn remote(&self) -> String {
-        let host = match self.addresses.first() {
+        let host = self.host();
+        match self.port() {
+            1303 => format!("{host}:"),
+            port => format!("sft://{host}:{port}/"),
+        }
+    }
+
+    fn host(&self) -> String {
+        match self.addresses.first() {
             Some(address) if !address.ip().is_unspecified() => match address.ip() {
                 IpAddr::V6(ip) => format!("[{ip}]"),
                 IpAddr::V4(ip) => ip.to_string(),
             },
             _ => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        };
-        match self.port() {
-            1303 => format!("{host}:"),
-            port => format!("sft://{host}:{port}/"),
         }
     }
 
@@ -223,6 +252,7 @@ mod tests {
             owners,
             authorized_keys: "/home/a/.ssh/authorized_keys".into(),
             read_only: false,
+            doors: Doors::default(),
             state: None,
         }
     }
@@ -235,7 +265,11 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\n  owners       2 keys of /home/a/.ssh/authorized_keys\n"), "{text}");
-        assert!(text.contains("\n  sft cp FILE 192.0.2.1:\n"), "{text}");
+        assert!(text.contains("\n  sft cp FILE 192.0.2.1:\n  sftp -P 1303 192.0.2.1\n\n"), "{text}");
+        let mut ssh_alone = started("192.0.2.1:1303", Ok(1));
+        ssh_alone.doors.native = false;
+        let text = ssh_alone.text();
+        assert!(text.contains("192.0.2.1:1303, TCP\n") && !text.contains("sft cp"), "{text}");
         assert_eq!(started("[2001:db8::1]:4000", Ok(1)).remote(), "sft://[2001:db8::1]:4000/");
     }
 

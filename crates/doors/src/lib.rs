@@ -1,11 +1,14 @@
 //! The protocols served on the port, and the server that holds them together.
 //!
 //! A door speaks its own words up to [`sft_engine::View`] and no further: which path may be reached by whom is decided
-//! there. Today there is one door, [`native`]; a TCP connection that asks for another protocol is closed.
+//! there. [`mux`] tells by the first bytes which door a TCP connection is for: [`native`] or [`ssh`]. What asks for another
+//! protocol is closed.
 
+pub mod mux;
 pub mod native;
 pub mod sftp;
+pub mod ssh;
 
 mod server;
 
-pub use server::{ServeError, ServeOptions, Server, StopReport};
+pub use server::{Doors, ServeError, ServeOptions, Server, StopReport};

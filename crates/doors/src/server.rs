@@ -7,12 +7,16 @@ use std::time::{Duration, SystemTime};
 
 use sft_auth::{GrantsError, IdentityError, OwnerKeysError, Policy, ServerIdentity, ServerKey};
 use sft_base::limits;
-use sft_lane::{Accepted, BindError, BindOptions, Listener};
+use sft_lane::{Accepted, BindError, BindOptions, EarlyGuard, Listener, Transport};
 use sft_store::{FsStore, Store, StoreError};
 use sft_wire::Code;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use crate::mux::{self, Caller};
 use crate::native::{Door, Sessions};
+use crate::ssh;
 
 /// What is served, where, and to whom.
 #[derive(Clone, Debug)]
@@ -29,6 +33,23 @@ pub struct ServeOptions {
     pub authorized_keys: PathBuf,
     /// Whether nobody may change anything.
     pub read_only: bool,
+    /// Which protocols are served.
+    pub doors: Doors,
+}
+
+/// Which protocols are served on the port; at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doors {
+    /// SFT/1, over QUIC and TLS.
+    pub native: bool,
+    /// SFTP over SSH.
+    pub ssh: bool,
+}
+
+impl Default for Doors {
+    fn default() -> Self {
+        Self { native: true, ssh: true }
+    }
 }
 
 /// Why a server cannot start.
@@ -48,6 +69,9 @@ pub enum ServeError {
     /// Who may do what cannot be read.
     #[error("the list of who may do what cannot be read")]
     Policy(#[from] GrantsError),
+    /// The server's own key cannot be shown to SSH clients.
+    #[error(transparent)]
+    HostKey(#[from] ssh::HostKeyError),
     /// No socket.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -68,7 +92,22 @@ pub struct Server {
     listener: Listener,
     key: ServerKey,
     store: Arc<dyn StoreDebug>,
-    door: Arc<Door>,
+    policy: Arc<Policy>,
+    doors: Open,
+}
+
+/// The doors that are open.
+#[derive(Clone)]
+struct Open {
+    native: Option<Arc<Door>>,
+    ssh: Option<Arc<ssh::Door>>,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (native, ssh) = (self.native.is_some(), self.ssh.is_some());
+        f.debug_struct("Open").field("native", &native).field("ssh", &ssh).finish()
+    }
 }
 
 /// A store that can be shown in a log.
@@ -82,14 +121,21 @@ impl Server {
         let store = FsStore::open(&options.root).map_err(|source| ServeError::Root { root, source })?;
         let store = Arc::new(store);
         let identity = ServerIdentity::load_or_create(&options.state)?;
-        let policy = Policy::open(&options.state, options.authorized_keys, options.read_only)?;
+        let policy = Arc::new(Policy::open(&options.state, options.authorized_keys, options.read_only)?);
         let mut bind = BindOptions::new(identity.pkcs8_der().to_vec());
         bind.addresses = options.addresses;
         bind.port = options.port;
+        bind.plain = options.doors.ssh;
+        if !options.doors.native {
+            bind.only = Some(Transport::Tcp);
+        }
         let listener = Listener::bind(bind).await?;
         let key = identity.key();
-        let door = Arc::new(Door::new(key, policy, store.clone()));
-        Ok(Self { listener, key, store, door })
+        let native = Arc::new(Door::new(key, policy.clone(), store.clone()));
+        let ssh = Arc::new(ssh::Door::new(&identity, policy.clone(), store.clone())?);
+        let Doors { native: has_native, ssh: has_ssh } = options.doors;
+        let doors = Open { native: has_native.then_some(native), ssh: has_ssh.then_some(ssh) };
+        Ok(Self { listener, key, store, policy, doors })
     }
 
     /// Where it listens.
@@ -104,12 +150,12 @@ impl Server {
 
     /// How many of the owner's keys may come in now.
     pub fn owner_keys(&self) -> Result<usize, OwnerKeysError> {
-        self.door.policy().owner_keys().map(|keys| keys.usable())
+        self.policy.owner_keys().map(|keys| keys.usable())
     }
 
     /// Serves until `stop` is done, then lets everyone go and says what was under way.
     pub async fn run(self, stop: impl Future<Output = ()>) -> StopReport {
-        let Self { listener, store, door, .. } = self;
+        let Self { listener, store, doors, .. } = self;
         let expiry = tokio::spawn(expire_stages(store));
         let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
@@ -117,7 +163,7 @@ impl Server {
             tokio::select! {
                 () = &mut stop => break,
                 accepted = listener.accept() => match accepted {
-                    Some(accepted) => door_for(accepted, &door, &mut connections),
+                    Some(accepted) => door_for(accepted, &doors, &mut connections),
                     None => break,
                 },
                 // A connection that has ended leaves nothing behind; its task only needs to be fetched.
@@ -125,22 +171,64 @@ impl Server {
             }
         }
         expiry.abort();
-        let report = stop_sessions(door.sessions()).await;
+        let report = stop_doors(&doors).await;
         listener.close().await;
         connections.shutdown().await;
         report
     }
 }
 
-fn door_for(accepted: Accepted, door: &Arc<Door>, connections: &mut JoinSet<()>) {
+fn door_for(accepted: Accepted, doors: &Open, connections: &mut JoinSet<()>) {
     match accepted {
         Accepted::Native(connection, guard) => {
-            let door = door.clone();
+            let Some(door) = doors.native.clone() else { return };
             connections.spawn(async move { door.serve(connection, guard, SystemTime::now).await });
+        }
+        Accepted::Plain { stream, silent, remote_address, early } => {
+            let Some(door) = doors.ssh.clone() else { return };
+            connections.spawn(serve_plain(door, stream, silent, remote_address, early));
         }
         // Nobody serves these yet; closing is the honest answer.
         Accepted::Other { .. } => {}
     }
+}
+
+async fn serve_plain(
+    door: Arc<ssh::Door>,
+    stream: TcpStream,
+    silent: bool,
+    peer: SocketAddr,
+    early: EarlyGuard,
+) {
+    match mux::meet(&stream, silent, early.deadline()).await {
+        Some(Caller::Ssh) => door.serve(stream, peer, early, SystemTime::now).await,
+        Some(Caller::Http) => {
+            let answered = mux::answer(stream).await;
+            tracing::debug!(%peer, ?answered, "a client asked in HTTP");
+        }
+        None => tracing::debug!(%peer, "a TCP connection speaks nothing that is served here"),
+    }
+}
+
+async fn stop_doors(doors: &Open) -> StopReport {
+    let mut report = StopReport::default();
+    if let Some(door) = &doors.ssh {
+        report.sessions += door.sessions();
+        door.stop();
+    }
+    if let Some(door) = &doors.native {
+        let native = stop_sessions(door.sessions()).await;
+        report.sessions += native.sessions;
+        report.transfers += native.transfers;
+    }
+    if let Some(door) = &doors.ssh {
+        // Each says goodbye within a moment of its own.
+        let begun = Instant::now();
+        while door.sessions() > 0 && begun.elapsed() < GOODBYE_MAX {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    report
 }
 
 async fn stop_sessions(sessions: &Sessions) -> StopReport {
@@ -172,4 +260,5 @@ async fn expire_stages(store: Arc<dyn StoreDebug>) {
     }
 }
 
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 const EXPIRY_LOOK: Duration = Duration::from_secs(3600);

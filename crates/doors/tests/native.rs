@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sft_auth::{ClientKeys, Grant, KeySearch, ServerKey};
 use sft_base::EntryPath;
-use sft_doors::{ServeOptions, Server, StopReport};
+use sft_doors::{Doors, ServeOptions, Server, StopReport};
 use sft_engine::{
     EventSink, Link, ReceiveJob, Role, SendJob, SendSource, SessionEvent, Summary, View, receive, send,
 };
@@ -47,6 +47,7 @@ async fn serve() -> Served {
         state: home.path().join("state"),
         authorized_keys: home.path().join("authorized_keys"),
         read_only: false,
+        doors: Doors::default(),
     };
     let server = Server::bind(options).await.unwrap();
     let (address, key) = (server.addresses()[0], server.key());

@@ -11,8 +11,8 @@ use sft_store::{
 };
 use sft_wire::{Code, WireError};
 
-use crate::error::{naming_error, reading_error, source_error, staging_error, wire_error};
 use crate::OpenFile;
+use crate::error::{naming_error, reading_error, source_error, staging_error, wire_error};
 
 /// A store, and what one identity may do in it.
 #[derive(Clone)]

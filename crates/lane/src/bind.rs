@@ -24,6 +24,8 @@ pub struct BindOptions {
     pub web_names: Vec<String>,
     /// Only this transport is served; both when none is named.
     pub only: Option<Transport>,
+    /// Whether TCP connections that do not begin with TLS are handed out, for other doors; else they are closed.
+    pub plain: bool,
     /// The time that a connection has to authenticate.
     pub deadline: Duration,
     /// Connections of one address that are not authenticated yet.
@@ -41,6 +43,7 @@ impl BindOptions {
             identity_pkcs8,
             web_names: vec!["localhost".to_owned()],
             only: None,
+            plain: false,
             deadline: Duration::from_millis(limits::AUTH_DEADLINE_MS),
             early_per_address_max: limits::EARLY_CONNECTIONS_PER_ADDRESS,
             early_max: limits::EARLY_CONNECTIONS_MAX,

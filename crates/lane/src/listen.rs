@@ -27,6 +27,17 @@ use crate::{ALPN, BindError, BindOptions, Connection, Transport, quic, tcp};
 pub enum Accepted {
     /// A connection that speaks `sft/1`, and its place among the unauthenticated.
     Native(Connection, EarlyGuard),
+    /// A TCP connection that does not begin with TLS, nothing read from it. Drop it to close it.
+    Plain {
+        /// The connection.
+        stream: TcpStream,
+        /// Whether it has sent nothing at all for [`SILENCE`]: its client waits for the server to speak.
+        silent: bool,
+        /// Where the peer is.
+        remote_address: SocketAddr,
+        /// Its place among the unauthenticated.
+        early: EarlyGuard,
+    },
     /// A TLS connection that negotiated something else, for another door. Drop it to close it.
     Other {
         /// The protocol that was negotiated, if any.
@@ -68,6 +79,7 @@ impl Listener {
             early: EarlyTable::new(options.early_per_address_max, options.early_max),
             deadline: options.deadline,
             tls: TlsAcceptor::from(Arc::clone(&tls.tcp)),
+            plain: options.plain,
             out,
         };
         let mut listener = Self {
@@ -134,12 +146,23 @@ impl Listener {
     }
 }
 
+/// What a TCP connection began with.
+enum Begun {
+    /// TLS, whose handshake is over; its round trip.
+    Tls(Box<Tls>, Duration),
+    /// Something else, or nothing.
+    Plain { stream: TcpStream, silent: bool },
+    /// The same where nobody wants it, or an end.
+    Foreign,
+}
+
 /// What a handshake needs of its listener.
 #[derive(Clone)]
 struct Gate {
     early: Arc<EarlyTable>,
     deadline: Duration,
     tls: TlsAcceptor,
+    plain: bool,
     out: mpsc::Sender<Accepted>,
 }
 
@@ -201,26 +224,42 @@ impl Gate {
     async fn admit_tcp(self, stream: TcpStream, remote: SocketAddr, place: Place) {
         let deadline = Instant::now() + self.deadline;
         match timeout_at(deadline, self.shake_tcp(stream)).await {
-            Ok(Ok(Some((tls, rtt)))) => {
+            Ok(Ok(Begun::Tls(tls, rtt))) => {
                 let early = EarlyGuard::new(place, deadline, None);
-                self.hand_out_tcp(tls, rtt, canonical(remote), early).await;
+                self.hand_out_tcp(*tls, rtt, canonical(remote), early).await;
             }
-            Ok(Ok(None)) => tracing::debug!(%remote, "a TCP connection does not begin with TLS"),
+            Ok(Ok(Begun::Plain { stream, silent })) => {
+                let early = EarlyGuard::new(place, deadline, None);
+                let remote_address = canonical(remote);
+                // The listener is gone, and the connection goes with it.
+                let _ = self.out.send(Accepted::Plain { stream, silent, remote_address, early }).await;
+            }
+            Ok(Ok(Begun::Foreign)) => tracing::debug!(%remote, "a TCP connection does not begin with TLS"),
             Ok(Err(error)) => tracing::debug!(%remote, %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(%remote, "a TLS handshake took too long"),
         }
     }
 
-    /// The handshake and its round trip: from the server's answer to the client's. Nothing for what is not TLS.
-    async fn shake_tcp(&self, stream: TcpStream) -> io::Result<Option<(Tls, Duration)>> {
+    /// The handshake and its round trip: from the server's answer to the client's.
+    async fn shake_tcp(&self, stream: TcpStream) -> io::Result<Begun> {
         tcp::tune(&stream);
         let mut first = [0; 1];
-        if stream.peek(&mut first).await? == 0 || first[0] != TLS_HANDSHAKE {
-            return Ok(None);
+        let peeked = if self.plain {
+            match timeout(SILENCE, stream.peek(&mut first)).await {
+                Ok(peeked) => peeked?,
+                Err(_) => return Ok(Begun::Plain { stream, silent: true }),
+            }
+        } else {
+            stream.peek(&mut first).await?
+        };
+        match (peeked, first[0]) {
+            (1, TLS_HANDSHAKE) => {}
+            (1, _) if self.plain => return Ok(Begun::Plain { stream, silent: false }),
+            _ => return Ok(Begun::Foreign),
         }
         let begun = Instant::now();
         let tls = self.tls.accept(Socket::new(stream)).await?;
-        Ok(Some((tls.into(), begun.elapsed())))
+        Ok(Begun::Tls(Box::new(tls.into()), begun.elapsed()))
     }
 
     async fn hand_out_tcp(&self, tls: Tls, rtt: Duration, remote_address: SocketAddr, early: EarlyGuard) {
@@ -265,6 +304,8 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
+/// Who says nothing for this long waits for the server to speak, as some SSH clients do; whoever speaks TLS begins.
+pub const SILENCE: Duration = Duration::from_secs(1);
 /// The first byte of every TLS connection: a record of the handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 /// Finished handshakes that wait for [`Listener::accept`]; the rest wait in their tasks, each holding its place.

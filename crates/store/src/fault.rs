@@ -11,7 +11,8 @@ use std::time::Duration;
 use sft_base::{EntryPath, Name, Node, Verified};
 
 use crate::{
-    Attributes, Listing, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError, Unapplied,
+    Attributes, Listing, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError,
+    Unapplied,
 };
 
 /// A [`Store`] with failures to order. Clones share the orders.

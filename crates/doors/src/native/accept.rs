@@ -34,13 +34,8 @@ enum Refusal {
 
 impl Door {
     /// A door to `store`, for whom `policy` knows.
-    pub fn new(key: ServerKey, policy: Policy, store: Arc<dyn Store>) -> Self {
-        Self { key, policy: Arc::new(policy), store, sessions: Sessions::default() }
-    }
-
-    /// Who is let in.
-    pub(crate) fn policy(&self) -> &Policy {
-        &self.policy
+    pub fn new(key: ServerKey, policy: impl Into<Arc<Policy>>, store: Arc<dyn Store>) -> Self {
+        Self { key, policy: policy.into(), store, sessions: Sessions::default() }
     }
 
     /// The sessions that are open.

@@ -4,6 +4,7 @@ mod attributes;
 mod credit;
 mod extensions;
 mod files;
+mod local;
 mod ops;
 mod packet;
 mod paths;
@@ -12,6 +13,7 @@ mod session;
 mod status;
 
 pub use attributes::FileAttributes;
+pub use local::{LocalError, serve_local};
 pub use packet::{DATA_BYTES_MAX, PACKET_BYTES_MAX};
 pub use request::{Check, Malformed, Request, decode};
 pub use session::serve;

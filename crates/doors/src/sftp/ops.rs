@@ -8,9 +8,7 @@ use sft_wire::{Code, WireError};
 
 use super::attributes::FileAttributes;
 use super::extensions;
-use super::files::{
-    Dir, File, OpenedFile, applied, finished, name_reply, owner_is_left, stat_reply, wanted,
-};
+use super::files::{Dir, File, OpenedFile, applied, finished, name_reply, owner_is_left, stat_reply, wanted};
 use super::packet::Writing;
 use super::paths::shown;
 use super::request::Request;
@@ -191,9 +189,7 @@ fn begin(
         }
         Ok(_) => Ok((view.open_in_place(path)?, false)),
         // What may not be looked at may perhaps be made.
-        Err(error)
-            if flags.has(CREATE) && (error.code == Code::NOT_FOUND || error.code == Code::DENIED) =>
-        {
+        Err(error) if flags.has(CREATE) && (error.code == Code::NOT_FOUND || error.code == Code::DENIED) => {
             check_parent(shared, path)?;
             Ok((view.draft(path, mode, exclusive)?, true))
         }
@@ -344,7 +340,11 @@ fn without_tilde(path: &[u8]) -> &[u8] {
 
 /// The store's word for this is about directories.
 fn not_a_link(error: WireError) -> Failed {
-    let status = if error.code == Code::NOT_A_DIRECTORY { Status::Failure } else { Failed::from(error.clone()).status };
+    let status = if error.code == Code::NOT_A_DIRECTORY {
+        Status::Failure
+    } else {
+        Failed::from(error.clone()).status
+    };
     Failed::new(status, error.text)
 }
 

@@ -15,7 +15,7 @@ pub const DATA_BYTES_MAX: usize = PACKET_BYTES_MAX - 1024;
 /// Reads the next packet without its length; nothing at a proper end.
 ///
 /// - Errors: [`io::ErrorKind::InvalidData`] for a length of none or above [`PACKET_BYTES_MAX`].
-pub async fn read_packet(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Bytes>> {
+pub(crate) async fn read_packet(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Bytes>> {
     let mut length = [0; 4];
     if reader.read(&mut length[..1]).await? == 0 {
         return Ok(None);
@@ -39,14 +39,13 @@ pub async fn read_packet(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
     Ok(Some(packet.freeze()))
 }
 
-
 /// The fields of a packet that are still to be read.
 #[derive(Debug)]
 pub(crate) struct Fields(Bytes);
 
 /// A field is not there, or not whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Incomplete;
+pub(crate) struct Incomplete;
 
 type Field<T> = Result<T, Incomplete>;
 

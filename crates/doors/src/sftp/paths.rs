@@ -139,9 +139,14 @@ mod tests {
         for dir in ["a", "a/b", "c"] {
             store.make_dir(&path(dir), 0o755).unwrap();
         }
-        for (at, target) in
-            [("a/up", "../c"), ("c/back", "../a/b/."), ("out", "../etc"), ("abs", "/a"), ("me", "me"), ("new", "c/x")]
-        {
+        for (at, target) in [
+            ("a/up", "../c"),
+            ("c/back", "../a/b/."),
+            ("out", "../etc"),
+            ("abs", "/a"),
+            ("me", "me"),
+            ("new", "c/x"),
+        ] {
             let none = Attributes::default();
             store.publish_link(target.as_bytes(), &path(at), Publish::CreateOnly, &none).unwrap();
         }
@@ -155,9 +160,14 @@ mod tests {
     #[test]
     fn words_alone() {
         let paths = paths(Grant::owner_local().narrowed(&path("a/b"), Rights::WRITE));
-        for (typed, meant) in
-            [("", "a/b"), (".", "a/b"), ("x/../y", "a/b/y"), ("../..", ""), ("/", ""), ("/../../c//d/", "c/d")]
-        {
+        for (typed, meant) in [
+            ("", "a/b"),
+            (".", "a/b"),
+            ("x/../y", "a/b/y"),
+            ("../..", ""),
+            ("/", ""),
+            ("/../../c//d/", "c/d"),
+        ] {
             assert_eq!(paths.meant(typed.as_bytes()).unwrap(), path(meant), "{typed}");
         }
         assert!(paths.meant(b"a\0b").is_err());

@@ -9,40 +9,122 @@ use super::packet::{Fields, Incomplete};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Request {
-    Init { version: u32 },
-    Open { path: Bytes, flags: u32, attributes: FileAttributes },
-    Close { handle: u32 },
-    Read { handle: u32, offset: u64, length: u32 },
-    Write { handle: u32, offset: u64, content: Bytes },
-    LinkStat { path: Bytes },
-    HandleStat { handle: u32 },
-    SetStat { path: Bytes, attributes: FileAttributes },
-    HandleSetStat { handle: u32, attributes: FileAttributes },
-    OpenDir { path: Bytes },
-    ReadDir { handle: u32 },
-    Remove { path: Bytes },
-    MakeDir { path: Bytes, attributes: FileAttributes },
-    RemoveDir { path: Bytes },
-    RealPath { path: Bytes },
-    Stat { path: Bytes },
-    Rename { from: Bytes, to: Bytes },
-    ReadLink { path: Bytes },
+    Init {
+        version: u32,
+    },
+    Open {
+        path: Bytes,
+        flags: u32,
+        attributes: FileAttributes,
+    },
+    Close {
+        handle: u32,
+    },
+    Read {
+        handle: u32,
+        offset: u64,
+        length: u32,
+    },
+    Write {
+        handle: u32,
+        offset: u64,
+        content: Bytes,
+    },
+    LinkStat {
+        path: Bytes,
+    },
+    HandleStat {
+        handle: u32,
+    },
+    SetStat {
+        path: Bytes,
+        attributes: FileAttributes,
+    },
+    HandleSetStat {
+        handle: u32,
+        attributes: FileAttributes,
+    },
+    OpenDir {
+        path: Bytes,
+    },
+    ReadDir {
+        handle: u32,
+    },
+    Remove {
+        path: Bytes,
+    },
+    MakeDir {
+        path: Bytes,
+        attributes: FileAttributes,
+    },
+    RemoveDir {
+        path: Bytes,
+    },
+    RealPath {
+        path: Bytes,
+    },
+    Stat {
+        path: Bytes,
+    },
+    Rename {
+        from: Bytes,
+        to: Bytes,
+    },
+    ReadLink {
+        path: Bytes,
+    },
     /// In the order in which OpenSSH sends them, which is not that of the draft.
-    MakeLink { target: Bytes, path: Bytes },
-    PosixRename { from: Bytes, to: Bytes },
-    HardLink { from: Bytes, to: Bytes },
-    Sync { handle: u32 },
-    StatFileSystem { path: Bytes },
-    HandleStatFileSystem { handle: u32 },
-    LinkSetStat { path: Bytes, attributes: FileAttributes },
+    MakeLink {
+        target: Bytes,
+        path: Bytes,
+    },
+    PosixRename {
+        from: Bytes,
+        to: Bytes,
+    },
+    HardLink {
+        from: Bytes,
+        to: Bytes,
+    },
+    Sync {
+        handle: u32,
+    },
+    StatFileSystem {
+        path: Bytes,
+    },
+    HandleStatFileSystem {
+        handle: u32,
+    },
+    LinkSetStat {
+        path: Bytes,
+        attributes: FileAttributes,
+    },
     Limits,
-    Copy { from: u32, offset: u64, length: u64, to: u32, to_offset: u64 },
-    ExpandPath { path: Bytes },
-    HomeDirectory { user: Bytes },
-    CheckName { path: Bytes, check: Check },
-    CheckHandle { handle: u32, check: Check },
+    Copy {
+        from: u32,
+        offset: u64,
+        length: u64,
+        to: u32,
+        to_offset: u64,
+    },
+    ExpandPath {
+        path: Bytes,
+    },
+    HomeDirectory {
+        user: Bytes,
+    },
+    CheckName {
+        path: Bytes,
+        check: Check,
+    },
+    CheckHandle {
+        handle: u32,
+        check: Check,
+    },
     /// A kind of packet, or an extension, that is not known.
-    Unknown { name: String },
+    Unknown {
+        name: String,
+    },
 }
 
 /// What is to be hashed, and how (`check-file`).

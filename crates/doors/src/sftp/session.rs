@@ -63,7 +63,12 @@ struct Job {
 enum Task {
     Request(Request),
     /// A copy or a check needs another handle than its lane's.
-    Copy { source: Arc<File>, offset: u64, length: u64, to_offset: u64 },
+    Copy {
+        source: Arc<File>,
+        offset: u64,
+        length: u64,
+        to_offset: u64,
+    },
 }
 
 struct Reply {
@@ -334,7 +339,9 @@ async fn write_replies(
     let mut together = BytesMut::new();
     while let Some(first) = replies.recv().await {
         let mut held = vec![first];
-        while held.len() < TOGETHER_MAX && let Ok(next) = replies.try_recv() {
+        while held.len() < TOGETHER_MAX
+            && let Ok(next) = replies.try_recv()
+        {
             held.push(next);
         }
         credit.set_writing(true);

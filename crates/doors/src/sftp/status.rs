@@ -49,7 +49,9 @@ impl From<WireError> for Failed {
     fn from(error: WireError) -> Self {
         let status = match error.code {
             Code::NOT_FOUND | Code::VANISHED => Status::NoSuchFile,
-            Code::DENIED | Code::PERMISSION | Code::READ_ONLY | Code::LEADS_OUTSIDE => Status::PermissionDenied,
+            Code::DENIED | Code::PERMISSION | Code::READ_ONLY | Code::LEADS_OUTSIDE => {
+                Status::PermissionDenied
+            }
             Code::NAME_NOT_ALLOWED => Status::PermissionDenied,
             Code::UNSUPPORTED => Status::Unsupported,
             // Version 3 has no word for any of these; the sentence says which it is.

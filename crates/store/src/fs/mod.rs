@@ -34,7 +34,8 @@ use self::small::Temporary;
 use self::stage_dir::StageDir;
 use crate::claims::Claims;
 use crate::{
-    Attributes, Listing, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError, Unapplied,
+    Attributes, Listing, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError,
+    Unapplied,
 };
 
 /// A directory and all below it as a [`Store`].

@@ -36,7 +36,7 @@ pub(super) fn open_in_place(beneath: &Beneath, path: &EntryPath) -> Result<FsOpe
     let file = match rustix::fs::openat(&place.dir, place.name, flags, Mode::empty()) {
         // A file that may be written and not read is still a file that may be written.
         Err(Errno::ACCESS) => {
-            let flags = flags - OFlags::RDWR | OFlags::WRONLY;
+            let flags = (flags - OFlags::RDWR) | OFlags::WRONLY;
             rustix::fs::openat(&place.dir, place.name, flags, Mode::empty())
         }
         opened => opened,
@@ -74,10 +74,12 @@ pub(super) fn link(
     let stat = rustix::fs::statat(&old.dir, old.name, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(|errno| errors::at(from, "finding the file", errno))?;
     check_regular(from, &stat)?;
-    rustix::fs::linkat(&old.dir, old.name, &new.dir, new.name, AtFlags::empty()).map_err(|errno| match errno {
-        Errno::XDEV => StoreError::OtherFileSystem { path: to.clone() },
-        errno => errors::naming(to, errno),
-    })
+    rustix::fs::linkat(&old.dir, old.name, &new.dir, new.name, AtFlags::empty()).map_err(
+        |errno| match errno {
+            Errno::XDEV => StoreError::OtherFileSystem { path: to.clone() },
+            errno => errors::naming(to, errno),
+        },
+    )
 }
 
 impl FsOpenFile {
@@ -115,8 +117,7 @@ impl OpenFile for FsOpenFile {
     }
 
     fn set_size(&self, size: u64) -> Result<(), StoreError> {
-        rustix::fs::ftruncate(&self.file, size)
-            .map_err(|errno| self.error("setting the size", size, errno))
+        rustix::fs::ftruncate(&self.file, size).map_err(|errno| self.error("setting the size", size, errno))
     }
 
     fn set_attributes(&self, attributes: &Attributes) -> Result<Vec<Unapplied>, StoreError> {
@@ -124,8 +125,7 @@ impl OpenFile for FsOpenFile {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        rustix::fs::fdatasync(&self.file)
-            .map_err(|errno| self.error("making the content durable", 0, errno))
+        rustix::fs::fdatasync(&self.file).map_err(|errno| self.error("making the content durable", 0, errno))
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -18,8 +18,8 @@ use self::open_file::MemOpenFile;
 use self::world::{Body, Content, Place, ROOT, World};
 use crate::claims::Claims;
 use crate::{
-    Attributes, Listing, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError, Unapplied,
-    reserved,
+    Attributes, Listing, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError,
+    Unapplied, reserved,
 };
 
 /// A [`Store`] in memory. Clones are the same store.

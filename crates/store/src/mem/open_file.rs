@@ -23,7 +23,10 @@ impl MemOpenFile {
     }
 
     /// Changes the bytes, in the tree as long as they are there.
-    fn change(&self, change: impl FnOnce(&State, &mut Vec<u8>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    fn change(
+        &self,
+        change: impl FnOnce(&State, &mut Vec<u8>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let mut state = self.shared.locked();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Body::File(content)) = state.now.entry(self.number).map(|entry| &entry.body) {

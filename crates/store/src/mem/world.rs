@@ -67,7 +67,8 @@ pub(super) const ROOT: u64 = 0;
 
 impl World {
     pub(super) fn new() -> Self {
-        let mut world = Self { entries: HashMap::new(), next: ROOT, has_second_names: false, parts: HashMap::new() };
+        let mut world =
+            Self { entries: HashMap::new(), next: ROOT, has_second_names: false, parts: HashMap::new() };
         world.make(Body::Dir(BTreeMap::new()), 0o755);
         world
     }
@@ -159,10 +160,11 @@ impl World {
             return false;
         }
         let is_file = matches!(self.entry(number).map(|entry| &entry.body), Some(Body::File(_)));
-        is_file && self.entries.values().any(|entry| match &entry.body {
-            Body::Dir(names) => names.values().any(|&named| named == number),
-            _ => false,
-        })
+        is_file
+            && self.entries.values().any(|entry| match &entry.body {
+                Body::Dir(names) => names.values().any(|&named| named == number),
+                _ => false,
+            })
     }
 
     pub(super) fn set_attributes(&mut self, number: u64, attributes: &Attributes) {

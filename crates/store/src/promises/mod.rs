@@ -2,9 +2,9 @@
 
 mod content;
 mod crash;
-mod open_files;
 #[cfg(target_os = "linux")]
 mod on_disk;
+mod open_files;
 mod stages;
 mod tree;
 

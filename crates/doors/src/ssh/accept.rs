@@ -1,0 +1,178 @@
+//! Takes SSH connections: the server's one identity as host key, a time to authenticate in, and an orderly end.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use russh::keys::{Algorithm, HashAlg, PrivateKey};
+use russh::server::Config;
+use russh::{Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
+use sft_auth::{Policy, ServerIdentity};
+use sft_base::limits;
+use sft_lane::EarlyGuard;
+use sft_store::Store;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::client::{Client, Known};
+
+/// Takes connections and serves a store over them.
+pub struct Door {
+    config: Arc<Config>,
+    policy: Arc<Policy>,
+    store: Arc<dyn Store>,
+    /// Places for sessions.
+    places: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+}
+
+/// The server's identity cannot be an SSH host key.
+#[derive(Debug, thiserror::Error)]
+#[error("the server's identity cannot be used as an SSH host key")]
+pub struct HostKeyError;
+
+impl Door {
+    /// A door to `store`, for whom `policy` knows.
+    pub fn new(
+        identity: &ServerIdentity,
+        policy: Arc<Policy>,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, HostKeyError> {
+        let text = identity.openssh_text().map_err(|_| HostKeyError)?;
+        let key = PrivateKey::from_openssh(text.as_bytes()).map_err(|_| HostKeyError)?;
+        let config = Arc::new(config(key));
+        let places = Arc::new(Semaphore::new(limits::SESSIONS_MAX));
+        Ok(Self { config, policy, store, places, stopping: watch::Sender::new(false) })
+    }
+
+    /// Sessions that are open.
+    pub fn sessions(&self) -> usize {
+        limits::SESSIONS_MAX - self.places.available_permits()
+    }
+
+    /// Ends every session, after what it has asked for and been told.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        guard: EarlyGuard,
+        now: fn() -> SystemTime,
+    ) {
+        let (client, mut known) =
+            Client::new(self.policy.clone(), self.store.clone(), self.places.clone(), peer, now);
+        // Until here it has shown nothing but that it can connect.
+        let greeted =
+            timeout_at(guard.deadline(), russh::server::run_stream(self.config.clone(), stream, client));
+        let mut session = match greeted.await {
+            Ok(Ok(session)) => session,
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "an SSH client did not introduce itself"),
+            Err(_) => return tracing::debug!(%peer, "an SSH client took too long to introduce itself"),
+        };
+        let handle = session.handle();
+        let mut stopping = self.stopping.subscribe();
+        let mut guard = Some(guard);
+        let mut until = Some(Instant::now() + LOGIN_MAX);
+        let mut reason = "the client was not let in within its time";
+        let told = loop {
+            tokio::select! {
+                ended = &mut session => {
+                    match ended {
+                        Ok(()) => tracing::debug!(%peer, "an SSH connection ends"),
+                        Err(error) => tracing::debug!(%peer, %error, "an SSH connection ends"),
+                    }
+                    return;
+                }
+                Ok(()) = known.changed() => {
+                    if let Known::Since { expires } = *known.borrow_and_update() {
+                        // It is no stranger any more.
+                        if let Some(guard) = guard.take() {
+                            guard.authenticated();
+                        }
+                        reason = "what was granted has expired";
+                        until = expires.map(|at| {
+                            let left = at.duration_since(now()).unwrap_or_default();
+                            Instant::now() + left.min(LONG_TIME)
+                        });
+                    }
+                }
+                () = sleep_until(until.unwrap_or_else(|| Instant::now() + LONG_TIME)), if until.is_some() => break reason,
+                _ = stopping.wait_for(|stopping| *stopping) => break "the server is stopping",
+            }
+        };
+        let end = async {
+            // Its task may have ended meanwhile.
+            let _ = handle.disconnect(Disconnect::ByApplication, told.into(), String::new()).await;
+            let _ = (&mut session).await;
+        };
+        let _ = timeout(GOODBYE_MAX, end).await;
+        tracing::debug!(%peer, told, "an SSH connection was ended");
+    }
+}
+
+/// What is offered: nothing older than what OpenSSH offers today, and no compression, which would only cost time.
+fn config(key: PrivateKey) -> Config {
+    Config {
+        server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-sft_", env!("CARGO_PKG_VERSION")))),
+        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+        auth_rejection_time: REJECTION,
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys: vec![key],
+        window_size: WINDOW_BYTES,
+        maximum_packet_size: PACKET_BYTES_MAX,
+        preferred: Preferred {
+            kex: Cow::Borrowed(KEY_EXCHANGES),
+            key: Cow::Borrowed(KEYS),
+            host_key_certificates: Cow::Borrowed(&[]),
+            cipher: Cow::Borrowed(CIPHERS),
+            mac: Cow::Borrowed(MACS),
+            compression: Cow::Borrowed(&[compression::NONE]),
+        },
+        max_auth_attempts: limits::AUTH_ATTEMPTS_MAX as usize,
+        // TCP notices a peer that is gone; one that only keeps quiet may.
+        inactivity_timeout: None,
+        keepalive_interval: Some(KEEPALIVE),
+        ..Config::default()
+    }
+}
+
+const KEY_EXCHANGES: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::DH_G16_SHA512,
+    kex::EXTENSION_SUPPORT_AS_CLIENT,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+/// The host key is Ed25519; the others are what clients may sign with.
+const KEYS: &[Algorithm] = &[
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa { curve: russh::keys::EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: russh::keys::EcdsaCurve::NistP384 },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
+/// AES first: the machines that files are moved between have it in silicon.
+const CIPHERS: &[cipher::Name] =
+    &[cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_128_CTR];
+const MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
+/// The time to authenticate: people look at fingerprints and type passphrases within it.
+const LOGIN_MAX: Duration = Duration::from_secs(60);
+/// A wrong key is told after this, however it was wrong.
+const REJECTION: Duration = Duration::from_millis(50);
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// What a client may send before it hears that some was taken; nothing is kept for it, TCP holds back.
+const WINDOW_BYTES: u32 = 16 << 20;
+/// The most that russh takes.
+const PACKET_BYTES_MAX: u32 = 65_535;
+/// Longer than any timer should run.
+const LONG_TIME: Duration = Duration::from_secs(30 * 86_400);

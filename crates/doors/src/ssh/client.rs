@@ -1,0 +1,205 @@
+//! One SSH client: who it is, and what it may ask its connection for. SFTP it gets, and all else is refused in words.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use russh::keys::{Algorithm, PublicKey};
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure};
+use sft_auth::{Grant, Policy, PublicKeyId};
+use sft_engine::View;
+use sft_store::Store;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::sftp;
+
+/// Answers for one connection.
+pub(crate) struct Client {
+    policy: Arc<Policy>,
+    store: Arc<dyn Store>,
+    places: Arc<Semaphore>,
+    peer: SocketAddr,
+    now: fn() -> SystemTime,
+    known: watch::Sender<Known>,
+    session: Option<(Arc<Grant>, OwnedSemaphorePermit)>,
+    /// Channels that were opened, until it is known what for.
+    channels: HashMap<ChannelId, Channel<Msg>>,
+}
+
+/// Whether the client is known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    NotYet,
+    /// It has authenticated.
+    Since {
+        /// Until when what was granted holds.
+        expires: Option<SystemTime>,
+    },
+}
+
+impl Client {
+    pub(crate) fn new(
+        policy: Arc<Policy>,
+        store: Arc<dyn Store>,
+        places: Arc<Semaphore>,
+        peer: SocketAddr,
+        now: fn() -> SystemTime,
+    ) -> (Self, watch::Receiver<Known>) {
+        let (known, is_known) = watch::channel(Known::NotYet);
+        let (session, channels) = (None, HashMap::new());
+        (Self { policy, store, places, peer, now, known, session, channels }, is_known)
+    }
+
+    /// What a key is good for, once it is proven.
+    async fn grant(&self, key: &PublicKey, algorithm: &Algorithm) -> Option<Grant> {
+        let peer = self.peer;
+        if matches!(algorithm, Algorithm::Rsa { hash: None }) {
+            tracing::info!(%peer, "a client was not let in: it would sign with SHA-1");
+            return None;
+        }
+        // Whether the key was touched is not looked at by the library that verifies the signature.
+        if matches!(algorithm, Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256) {
+            tracing::info!(%peer, "a client was not let in: keys on hardware are not taken over SSH");
+            return None;
+        }
+        let key = PublicKeyId::from_blob(&key.to_bytes().ok()?);
+        let key = key.inspect_err(|error| tracing::info!(%peer, %error, "a client was not let in")).ok()?;
+        let (policy, now) = (self.policy.clone(), (self.now)());
+        let admitted = tokio::task::spawn_blocking(move || policy.admit_proven(&key, now)).await;
+        match admitted.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+            Ok(grant) => Some(grant),
+            Err(refused) => {
+                tracing::info!(%peer, reason = %refused.log_text(), "a client was not let in");
+                None
+            }
+        }
+    }
+
+    /// Says on a channel that what was asked for is not to be had, and closes it.
+    fn refuse(&self, channel: ChannelId, text: &str, session: &mut Session) -> Result<(), russh::Error> {
+        session.channel_success(channel)?;
+        session.extended_data(channel, STDERR, format!("{text}\r\n").into_bytes())?;
+        session.exit_status_request(channel, 1)?;
+        session.eof(channel)?;
+        session.close(channel)
+    }
+}
+
+impl Handler for Client {
+    type Error = russh::Error;
+
+    async fn auth_publickey_offered(
+        &mut self,
+        _user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, Self::Error> {
+        let grant = self.grant(offer.public_key, offer.algorithm).await;
+        Ok(if grant.is_some() { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        let Some(grant) = self.grant(key.public_key, key.algorithm).await else { return Ok(Auth::reject()) };
+        let peer = self.peer;
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            tracing::warn!(%peer, "a client was not let in: this server has as many sessions as it can");
+            return Ok(Auth::reject());
+        };
+        let user = sft_base::Shown(user.as_bytes()).to_string();
+        tracing::info!(%peer, identity = grant.identity(), user, "an SSH session opens");
+        self.known.send_replace(Known::Since { expires: grant.expires() });
+        self.session = Some((Arc::new(grant), place));
+        Ok(Auth::Accept)
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if self.channels.len() >= CHANNELS_MAX {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
+        self.channels.insert(channel.id(), channel);
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _session: &mut Session) -> Result<(), Self::Error> {
+        self.channels.remove(&channel);
+        Ok(())
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let Some((grant, _)) = self.session.as_ref().filter(|_| name == "sftp") else {
+            return session.channel_failure(channel);
+        };
+        let Some(stream) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
+        session.channel_success(channel)?;
+        let view = View::new(self.store.clone(), grant.clone());
+        let peer = self.peer;
+        tokio::spawn(async move {
+            let (reader, writer) = tokio::io::split(stream.into_stream());
+            match sftp::serve(view, reader, writer).await {
+                Ok(()) => tracing::debug!(%peer, "an SFTP session ends"),
+                Err(error) => tracing::info!(%peer, %error, "an SFTP session ends early"),
+            }
+        });
+        Ok(())
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
+        self.refuse(channel, "This server moves files and runs no shell: use sftp, scp or sft.", session)
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let text = if command.starts_with(b"scp ") {
+            "This server does not speak the old protocol of scp: use scp without -O, or sftp."
+        } else {
+            "This server moves files and runs no commands: use sftp, scp or sft."
+        };
+        self.refuse(channel, text, session)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        _name: &str,
+        _value: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(russh::Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        session.channel_failure(channel)
+    }
+}
+
+/// The stream of a channel that people read errors on (RFC 4254, section 5.2).
+const STDERR: u32 = 1;
+/// Channels of one connection that have not said what they are for.
+const CHANNELS_MAX: usize = 16;

@@ -1,0 +1,6 @@
+//! The SSH door: SFTP for the clients that people have (spec/doors.md, "The SSH door").
+
+mod accept;
+mod client;
+
+pub use accept::{Door, HostKeyError};
