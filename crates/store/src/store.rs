@@ -102,7 +102,8 @@ pub trait Store: Send + Sync + 'static {
     /// by the process's umask. It is private to the store until [`Store::publish_draft`]; dropping it removes it.
     fn draft(&self, mode: u32) -> Result<Box<dyn OpenFile>, StoreError>;
 
-    /// Makes a draft the entry `to`, at once, after its content was made durable. When it fails, the draft is gone.
+    /// Makes a draft the entry `to`, at once; after its content was made durable, if that replaces something. When it
+    /// fails, the draft is gone.
     ///
     /// That it is complete is the word of whoever wrote it; that is the difference from [`Store::publish`].
     fn publish_draft(&self, draft: &dyn OpenFile, to: &EntryPath, how: Publish) -> Result<(), StoreError>;

@@ -121,7 +121,8 @@ mod tests {
         assert!(!task.is_finished());
         first.content_is_done();
         drop((task.await.unwrap().unwrap(), first));
-        assert_eq!((there.locked().content, there.locked().all), (0, 0));
+        let left = there.locked();
+        assert_eq!((left.content, left.all), (0, 0));
     }
 
     #[tokio::test]

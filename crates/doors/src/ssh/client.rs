@@ -145,13 +145,18 @@ impl Handler for Client {
         let Some(stream) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
         session.channel_success(channel)?;
         let view = View::new(self.store.clone(), grant.clone());
-        let peer = self.peer;
+        let (peer, handle) = (self.peer, session.handle());
         tokio::spawn(async move {
-            let (reader, writer) = tokio::io::split(stream.into_stream());
-            match sftp::serve(view, reader, writer).await {
+            let (mut reader, writer) = tokio::io::split(stream.into_stream());
+            let served = sftp::serve(view, &mut reader, writer).await;
+            match &served {
                 Ok(()) => tracing::debug!(%peer, "an SFTP session ends"),
                 Err(error) => tracing::info!(%peer, %error, "an SFTP session ends early"),
             }
+            // Told before the last half of the stream goes, which closes the channel; scp fails without. The connection
+            // may be gone already.
+            let _ = handle.exit_status_request(channel, u32::from(served.is_err())).await;
+            drop(reader);
         });
         Ok(())
     }

@@ -259,8 +259,10 @@ impl Store for FsStore {
     }
 
     fn publish_draft(&self, draft: &dyn OpenFile, to: &EntryPath, how: Publish) -> Result<(), StoreError> {
-        let content = open_file::take_draft(draft)?;
-        self.publish_small(content, to, how, &Attributes::default()).map(|_| ())
+        let place = self.beneath.to_write(to)?;
+        open_file::publish_draft(draft, &place, to, how)?;
+        self.flusher.touched(&place.dir);
+        Ok(())
     }
 
     fn link(&self, from: &EntryPath, to: &EntryPath) -> Result<(), StoreError> {

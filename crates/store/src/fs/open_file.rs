@@ -9,11 +9,12 @@ use rustix::io::Errno;
 use sft_base::EntryPath;
 
 use super::beneath::{Beneath, Place};
+use super::publish::{self, Hidden};
 use super::reading::{check_regular, read_full, to_stat};
 use super::small::Temporary;
 use super::stage_dir::{StageDir, write_full};
 use super::{attributes, errors};
-use crate::{Attributes, OpenFile, Source, Stat, StoreError, Unapplied};
+use crate::{Attributes, OpenFile, Publish, Source, Stat, StoreError, Unapplied};
 
 /// A regular file open for reading and writing.
 #[derive(Debug)]
@@ -52,16 +53,30 @@ pub(super) fn draft(stages: &Arc<StageDir>, mode: u32) -> Result<FsOpenFile, Sto
     Ok(FsOpenFile { path: None, file, draft: Mutex::new(Some(temporary)) })
 }
 
-/// Hands over what a draft rests under, with its content made durable: the name must not lead to less after a crash.
-pub(super) fn take_draft(file: &dyn OpenFile) -> Result<Temporary, StoreError> {
+/// Names a draft, once. When this fails, the draft is gone.
+pub(super) fn publish_draft(
+    file: &dyn OpenFile,
+    place: &Place<'_>,
+    to: &EntryPath,
+    how: Publish,
+) -> Result<(), StoreError> {
     let Some(file) = file.as_any().downcast_ref::<FsOpenFile>() else {
         return Err(StoreError::Corrupt { what: "another store has it" });
     };
-    if file.draft().is_none() {
+    let Some(mut content) = file.draft().take() else {
         return Err(StoreError::Corrupt { what: "it is no draft, or has its name already" });
+    };
+    let from = Hidden { dir: content.dir().stage(), name: content.name() };
+    match publish::name_it(&from, place, to, Publish::CreateOnly) {
+        // What is there is not given up for what a crash could take away again.
+        Err(StoreError::AlreadyExists { .. }) if how != Publish::CreateOnly => {
+            file.sync()?;
+            publish::name_it(&from, place, to, how)?;
+        }
+        named => named?,
     }
-    file.sync()?;
-    file.draft().take().ok_or(StoreError::Corrupt { what: "it has its name already" })
+    content.is_there = false;
+    Ok(())
 }
 
 /// Gives a regular file a second name.

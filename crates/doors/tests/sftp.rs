@@ -1,0 +1,576 @@
+//! Promise: SFTP version 3 as the draft and OpenSSH have it, and what spec/doors.md says beyond, packet by packet.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sft_auth::{Grant, Right, Rights};
+use sft_base::EntryPath;
+use sft_doors::sftp::serve;
+use sft_engine::View;
+use sft_store::FsStore;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+use tokio::task::JoinHandle;
+
+/// A client that writes packets by hand.
+struct Raw {
+    from: ReadHalf<DuplexStream>,
+    to: WriteHalf<DuplexStream>,
+    server: JoinHandle<std::io::Result<()>>,
+    next: u32,
+}
+
+/// A reply: its kind, the request it answers, and the rest.
+#[derive(Debug)]
+struct Reply {
+    kind: u8,
+    id: u32,
+    rest: Vec<u8>,
+}
+
+impl Reply {
+    fn u32(&self, at: usize) -> u32 {
+        u32::from_be_bytes(self.rest[at..at + 4].try_into().unwrap())
+    }
+
+    fn u64(&self, at: usize) -> u64 {
+        u64::from_be_bytes(self.rest[at..at + 8].try_into().unwrap())
+    }
+
+    fn string(&self, at: usize) -> &[u8] {
+        &self.rest[at + 4..at + 4 + self.u32(at) as usize]
+    }
+
+    #[track_caller]
+    fn status(&self) -> u32 {
+        assert_eq!(self.kind, STATUS, "{self:?}");
+        self.u32(0)
+    }
+
+    #[track_caller]
+    fn ok(&self) {
+        assert_eq!(self.status(), OK, "{}", String::from_utf8_lossy(self.string(4)));
+    }
+
+    #[track_caller]
+    fn handle(&self) -> Vec<u8> {
+        assert_eq!(self.kind, HANDLE, "{}", String::from_utf8_lossy(&self.rest));
+        self.string(0).to_vec()
+    }
+
+    /// Of ATTRS.
+    #[track_caller]
+    fn size(&self) -> u64 {
+        assert_eq!(self.kind, ATTRS, "{self:?}");
+        self.u64(4)
+    }
+}
+
+impl Raw {
+    async fn new(root: &Path) -> Self {
+        Self::with(root, Grant::owner_local()).await
+    }
+
+    async fn with(root: &Path, grant: Grant) -> Self {
+        let view = View::new(Arc::new(FsStore::open(root).unwrap()), Arc::new(grant));
+        let (ours, theirs) = tokio::io::duplex(256 << 10);
+        let (reader, writer) = tokio::io::split(theirs);
+        let server = tokio::spawn(serve(view, reader, writer));
+        let (from, to) = tokio::io::split(ours);
+        let mut raw = Self { from, to, server, next: 0 };
+        raw.to.write_all(&[0, 0, 0, 5, 1, 0, 0, 0, 3]).await.unwrap();
+        let version = raw.packet().await;
+        assert_eq!(version[..5], [2, 0, 0, 0, 3]);
+        raw
+    }
+
+    async fn packet(&mut self) -> Vec<u8> {
+        let length = self.from.read_u32().await.unwrap() as usize;
+        let mut packet = vec![0; length];
+        self.from.read_exact(&mut packet).await.unwrap();
+        packet
+    }
+
+    async fn reply(&mut self) -> Reply {
+        let packet = self.packet().await;
+        let id = u32::from_be_bytes(packet[1..5].try_into().unwrap());
+        Reply { kind: packet[0], id, rest: packet[5..].to_vec() }
+    }
+
+    /// Sends a request, and gives its number.
+    async fn send(&mut self, kind: u8, fields: &[&[u8]]) -> u32 {
+        self.next += 1;
+        let body = fields.concat();
+        let mut packet = (body.len() as u32 + 5).to_be_bytes().to_vec();
+        packet.push(kind);
+        packet.extend_from_slice(&self.next.to_be_bytes());
+        packet.extend_from_slice(&body);
+        self.to.write_all(&packet).await.unwrap();
+        self.next
+    }
+
+    async fn ask(&mut self, kind: u8, fields: &[&[u8]]) -> Reply {
+        let id = self.send(kind, fields).await;
+        let reply = self.reply().await;
+        assert_eq!(reply.id, id);
+        reply
+    }
+
+    async fn open(&mut self, path: &str, flags: u32) -> Reply {
+        self.ask(OPEN, &[&string(path.as_bytes()), &flags.to_be_bytes(), &NO_ATTRIBUTES]).await
+    }
+
+    async fn write(&mut self, handle: &[u8], offset: u64, content: &[u8]) -> Reply {
+        self.ask(WRITE, &[&string(handle), &offset.to_be_bytes(), &string(content)]).await
+    }
+
+    async fn read(&mut self, handle: &[u8], offset: u64, length: u32) -> Reply {
+        self.ask(READ, &[&string(handle), &offset.to_be_bytes(), &length.to_be_bytes()]).await
+    }
+
+    async fn path(&mut self, kind: u8, path: &str) -> Reply {
+        self.ask(kind, &[&string(path.as_bytes())]).await
+    }
+
+    async fn close(&mut self, handle: &[u8]) -> Reply {
+        self.ask(CLOSE, &[&string(handle)]).await
+    }
+
+    /// Ends the connection as a lost one does, and waits until the server has noticed.
+    async fn lose(self) -> std::io::Result<()> {
+        let Self { from, to, server, .. } = self;
+        drop((from, to));
+        server.await.unwrap()
+    }
+
+    /// Ends this side in good order.
+    async fn finish(mut self) {
+        self.to.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        self.from.read_to_end(&mut rest).await.unwrap();
+        self.server.await.unwrap().unwrap();
+    }
+}
+
+fn string(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u32).to_be_bytes(), bytes].concat()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != ".sft");
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn an_upload_is_there_when_it_is_closed_and_not_before() {
+    let dir = folder();
+    std::fs::write(dir.path().join("a"), "old").unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    let old = raw.open("/a", WR | CREAT | TRUNC).await.handle();
+    let new = raw.open("/b", WR | CREAT | TRUNC).await.handle();
+    raw.write(&old, 4, b"done").await.ok();
+    raw.write(&old, 0, b"well").await.ok();
+    raw.write(&new, 0, b"x").await.ok();
+    assert_eq!(std::fs::read(dir.path().join("a")).unwrap(), b"old");
+    assert_eq!(names(dir.path()), ["a"]);
+    assert_eq!(raw.path(STAT, "/a").await.size(), 8, "who writes it sees it");
+    assert_eq!(raw.path(STAT, "/b").await.size(), 1);
+    raw.close(&old).await.ok();
+    raw.close(&new).await.ok();
+    assert_eq!(std::fs::read(dir.path().join("a")).unwrap(), b"welldone");
+    assert_eq!(names(dir.path()), ["a", "b"]);
+    assert_eq!(raw.close(&old).await.status(), FAILURE, "it is closed");
+    raw.finish().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_leaves_the_old_content() {
+    let dir = folder();
+    std::fs::write(dir.path().join("a"), "old").unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    let (old, new) =
+        (raw.open("a", WR | CREAT | TRUNC).await.handle(), raw.open("n", WR | CREAT).await.handle());
+    raw.write(&old, 0, &[7; 200_000]).await.ok();
+    raw.write(&new, 0, &[7; 200_000]).await.ok();
+    let _ = raw.lose().await;
+    // The lanes end on their own, a moment later.
+    let stage = dir.path().join(".sft/stage");
+    let begun = std::time::Instant::now();
+    while stage.read_dir().is_ok_and(|mut left| left.next().is_some()) {
+        assert!(begun.elapsed().as_secs() < 60, "drafts are left behind");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(
+        (std::fs::read(dir.path().join("a")).unwrap(), names(dir.path())),
+        (b"old".to_vec(), vec!["a".into()])
+    );
+}
+
+#[tokio::test]
+async fn what_is_there_is_written_in_place() {
+    let dir = folder();
+    let file = dir.path().join("a");
+    std::fs::write(&file, "0123456789").unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    let handle = raw.open("a", RD | WR).await.handle();
+    raw.write(&handle, 2, b"XY").await.ok();
+    assert_eq!(std::fs::read(&file).unwrap(), b"01XY456789");
+    let reply = raw.read(&handle, 1, 4).await;
+    assert_eq!((reply.kind, reply.string(0)), (DATA, &b"1XY4"[..]));
+    assert_eq!(raw.read(&handle, 10, 1).await.status(), EOF);
+    raw.ask(FSETSTAT, &[&string(&handle), &size(3)]).await.ok();
+    assert_eq!(std::fs::read(&file).unwrap(), b"01X");
+    let _ = raw.lose().await;
+    assert_eq!(std::fs::read(&file).unwrap(), b"01X", "as POSIX says");
+    let mut raw = Raw::new(dir.path()).await;
+    let append = raw.open("a", WR | APPEND | CREAT).await.handle();
+    raw.write(&append, 0, b"+").await.ok();
+    raw.write(&append, 0, b"+").await.ok();
+    assert_eq!(std::fs::read(&file).unwrap(), b"01X++");
+    raw.ask(SETSTAT, &[&string(b"a"), &size(1)]).await.ok();
+    assert_eq!(std::fs::read(&file).unwrap(), b"0");
+}
+
+#[tokio::test]
+async fn open_follows_its_flags() {
+    let dir = folder();
+    std::fs::write(dir.path().join("a"), "x").unwrap();
+    std::fs::create_dir(dir.path().join("d")).unwrap();
+    std::os::unix::fs::symlink("a", dir.path().join("l")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("out")).unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    assert_eq!(raw.open("n", RD).await.status(), NO_SUCH_FILE);
+    assert_eq!(raw.open("n", WR).await.status(), NO_SUCH_FILE);
+    assert_eq!(raw.open("a", WR | CREAT | EXCL).await.status(), FAILURE);
+    assert_eq!(raw.open("l", WR | CREAT | EXCL).await.status(), FAILURE);
+    assert_eq!(raw.open("d", WR | CREAT | TRUNC).await.status(), FAILURE);
+    assert_eq!(raw.open("d", RD).await.status(), FAILURE);
+    assert_eq!(raw.open("no/n", WR | CREAT).await.status(), NO_SUCH_FILE);
+    assert_eq!(raw.open("out", RD).await.status(), DENIED);
+    assert_eq!(raw.open("out", WR | CREAT | TRUNC).await.status(), DENIED);
+    assert_eq!(raw.open("../../../etc/passwd", RD).await.status(), NO_SUCH_FILE);
+    assert_eq!(raw.open(".sft/x", WR | CREAT).await.status(), DENIED);
+    let read = raw.open("l", RD).await.handle();
+    assert_eq!(raw.read(&read, 0, 9).await.string(0), b"x");
+    assert_eq!(raw.write(&read, 0, b"y").await.status(), DENIED);
+    let write = raw.open("l", WR | TRUNC).await.handle();
+    assert_eq!(raw.read(&write, 0, 1).await.status(), DENIED);
+    raw.write(&write, 0, b"z").await.ok();
+    raw.close(&write).await.ok();
+    assert!(dir.path().join("l").is_symlink(), "the file behind it was replaced");
+    assert_eq!(std::fs::read(dir.path().join("a")).unwrap(), b"z");
+}
+
+#[tokio::test]
+async fn a_replaced_file_keeps_its_mode_and_a_new_one_has_what_was_asked() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = folder();
+    let mode = |name: &str| dir.path().join(name).metadata().unwrap().permissions().mode() & 0o7777;
+    std::fs::write(dir.path().join("a"), "x").unwrap();
+    std::fs::set_permissions(dir.path().join("a"), PermissionsExt::from_mode(0o750)).unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    let old = raw.open("a", WR | CREAT | TRUNC).await.handle();
+    raw.close(&old).await.ok();
+    assert_eq!(mode("a"), 0o750);
+    let flags = (WR | CREAT).to_be_bytes();
+    let new = raw.ask(OPEN, &[&string(b"n"), &flags, &permissions(0o600)]).await.handle();
+    raw.close(&new).await.ok();
+    assert_eq!(mode("n"), 0o600);
+    raw.ask(SETSTAT, &[&string(b"n"), &permissions(0o4711)]).await.ok();
+    assert_eq!(mode("n"), 0o4711, "the owner may");
+    drop(raw);
+    let guest = Grant::owner_local().narrowed(&EntryPath::root(), Rights::WRITE);
+    let mut raw = Raw::with(dir.path(), guest).await;
+    raw.ask(SETSTAT, &[&string(b"n"), &permissions(0o4755)]).await.ok();
+    assert_eq!(mode("n"), 0o755, "a guest may not");
+    let owner = [&2u32.to_be_bytes()[..], &[0; 8]].concat();
+    assert_eq!(raw.ask(SETSTAT, &[&string(b"n"), &owner]).await.status(), UNSUPPORTED);
+}
+
+#[tokio::test]
+async fn names_are_made_changed_and_taken_away() {
+    let dir = folder();
+    let mut raw = Raw::new(dir.path()).await;
+    raw.ask(MKDIR, &[&string(b"d"), &NO_ATTRIBUTES]).await.ok();
+    assert_eq!(raw.ask(MKDIR, &[&string(b"d"), &NO_ATTRIBUTES]).await.status(), FAILURE);
+    std::fs::write(dir.path().join("a"), "a").unwrap();
+    std::fs::write(dir.path().join("b"), "b").unwrap();
+    let (a, b) = (string(b"a"), string(b"b"));
+    assert_eq!(raw.ask(RENAME, &[&a, &b]).await.status(), FAILURE, "version 3 replaces nothing");
+    raw.ask(EXTENDED, &[&string(b"posix-rename@openssh.com"), &a, &b]).await.ok();
+    assert_eq!(std::fs::read(dir.path().join("b")).unwrap(), b"a");
+    raw.ask(EXTENDED, &[&string(b"hardlink@openssh.com"), &b, &string(b"d/h")]).await.ok();
+    raw.ask(SYMLINK, &[&string(b"d/h"), &string(b"s")]).await.ok();
+    assert_eq!(std::fs::read_link(dir.path().join("s")).unwrap(), Path::new("d/h"));
+    assert_eq!(raw.path(READLINK, "s").await.string(4), b"d/h");
+    assert_eq!(raw.path(READLINK, "b").await.status(), FAILURE);
+    assert_eq!(raw.path(REMOVE, "d").await.status(), FAILURE);
+    assert_eq!(raw.path(RMDIR, "d").await.status(), FAILURE, "it is not empty");
+    assert_eq!(raw.path(RMDIR, "b").await.status(), FAILURE);
+    for name in ["d/h", "s", "b"] {
+        raw.path(REMOVE, name).await.ok();
+    }
+    assert_eq!(raw.path(REMOVE, "b").await.status(), NO_SUCH_FILE);
+    raw.path(RMDIR, "d").await.ok();
+    assert_eq!(names(dir.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn paths_are_those_of_a_tree_of_its_own() {
+    let dir = folder();
+    std::fs::create_dir_all(dir.path().join("in/deep")).unwrap();
+    std::os::unix::fs::symlink("in/deep", dir.path().join("l")).unwrap();
+    std::fs::write(dir.path().join("in/deep/f"), "12345").unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    for (asked, told) in [
+        (".", "/"),
+        ("", "/"),
+        ("/..", "/"),
+        ("in/./deep/..", "/in"),
+        ("l", "/in/deep"),
+        ("l/new", "/in/deep/new"),
+        ("no/such", "/no/such"),
+    ] {
+        assert_eq!(raw.path(REALPATH, asked).await.string(4), told.as_bytes(), "{asked}");
+    }
+    assert_eq!(raw.path(STAT, "l/f").await.size(), 5);
+    let made = raw.open("l/g", WR | CREAT).await.handle();
+    raw.close(&made).await.ok();
+    assert!(dir.path().join("in/deep/g").is_file(), "through the link among its parents");
+    let expand = string(b"expand-path@openssh.com");
+    assert_eq!(raw.ask(EXTENDED, &[&expand, &string(b"~/in")]).await.string(4), b"/in");
+    drop(raw);
+    let inside = EntryPath::from_typed(b"in").unwrap();
+    let mut guest = Raw::with(dir.path(), Grant::owner_local().narrowed(&inside, Rights::WRITE)).await;
+    assert_eq!(guest.path(REALPATH, ".").await.string(4), b"/in");
+    assert_eq!(guest.path(STAT, "deep/f").await.size(), 5);
+    assert_eq!(guest.path(STAT, "/l").await.status(), DENIED);
+}
+
+#[tokio::test]
+async fn a_guest_does_what_was_given_and_no_more() {
+    let dir = folder();
+    std::fs::write(dir.path().join("a"), "secret").unwrap();
+    let drop_only = Grant::owner_local().narrowed(&EntryPath::root(), Rights::of([Right::Create]));
+    let mut raw = Raw::with(dir.path(), drop_only).await;
+    assert_eq!(raw.open("a", RD).await.status(), DENIED);
+    assert_eq!(raw.path(OPENDIR, "/").await.status(), DENIED);
+    assert_eq!(raw.path(REMOVE, "a").await.status(), DENIED);
+    assert_eq!(raw.open("a", WR).await.status(), DENIED);
+    assert_eq!(raw.open("a", WR | CREAT | TRUNC).await.status(), DENIED);
+    let new = raw.open("n", WR | CREAT | TRUNC).await.handle();
+    raw.write(&new, 0, b"given").await.ok();
+    raw.close(&new).await.ok();
+    assert_eq!(std::fs::read(dir.path().join("n")).unwrap(), b"given");
+    drop(raw);
+    let reader = Grant::owner_local().narrowed(&EntryPath::root(), Rights::READ);
+    let mut raw = Raw::with(dir.path(), reader).await;
+    assert_eq!(raw.open("x", WR | CREAT).await.status(), DENIED);
+    assert_eq!(raw.ask(MKDIR, &[&string(b"d"), &NO_ATTRIBUTES]).await.status(), DENIED);
+    let read = raw.open("a", RD).await.handle();
+    assert_eq!(raw.read(&read, 0, 99).await.string(0), b"secret");
+}
+
+#[tokio::test]
+async fn directories_are_listed_to_their_end() {
+    let dir = folder();
+    for number in 0..450 {
+        std::fs::write(dir.path().join(format!("f{number}")), "").unwrap();
+    }
+    let mut raw = Raw::new(dir.path()).await;
+    let handle = raw.path(OPENDIR, "/").await.handle();
+    let mut seen = 0;
+    loop {
+        let page = raw.ask(READDIR, &[&string(&handle)]).await;
+        if page.kind == STATUS {
+            assert_eq!(page.status(), EOF);
+            break;
+        }
+        seen += page.u32(0);
+        let name = String::from_utf8(page.string(4).to_vec()).unwrap();
+        let long = String::from_utf8(page.string(4 + 4 + name.len()).to_vec()).unwrap();
+        assert!(long.starts_with("-rw") && long.ends_with(&format!(" {name}")), "{long}");
+    }
+    assert_eq!(seen, 450);
+    raw.close(&handle).await.ok();
+    assert_eq!(raw.path(OPENDIR, "f0").await.status(), FAILURE);
+}
+
+#[tokio::test]
+async fn replies_to_one_handle_come_in_order_and_a_rename_after_its_close() {
+    let dir = folder();
+    let mut raw = Raw::new(dir.path()).await;
+    let handle = raw.open("part", RD | WR | CREAT).await.handle();
+    let h = string(&handle);
+    let mut asked = Vec::new();
+    for turn in 0u64..200 {
+        let at = (turn * 1000).to_be_bytes();
+        asked.push(raw.send(WRITE, &[&h, &at, &string(&[turn as u8; 1000])]).await);
+        asked.push(raw.send(READ, &[&h, &at, &1000u32.to_be_bytes()]).await);
+    }
+    asked.push(raw.send(CLOSE, &[&h]).await);
+    let rename = raw
+        .send(EXTENDED, &[&string(b"posix-rename@openssh.com"), &string(b"part"), &string(b"whole")])
+        .await;
+    let mut answered = Vec::new();
+    for _ in 0..asked.len() {
+        let reply = raw.reply().await;
+        if reply.kind == DATA {
+            let turn = ((reply.id - asked[0]) / 2) as u8;
+            assert!(reply.string(0) == [turn; 1000], "what was written before is read");
+        } else {
+            reply.ok();
+        }
+        answered.push(reply.id);
+    }
+    assert_eq!(answered, asked);
+    let last = raw.reply().await;
+    assert_eq!(last.id, rename);
+    last.ok();
+    assert_eq!(std::fs::metadata(dir.path().join("whole")).unwrap().len(), 200_000);
+    assert_eq!(names(dir.path()), ["whole"]);
+}
+
+#[tokio::test]
+async fn a_client_may_ask_for_a_whole_file_before_it_takes_a_byte() {
+    let dir = folder();
+    let content: Vec<u8> = (0..16u32 << 20).map(|i| (i ^ (i >> 9)) as u8).collect();
+    std::fs::write(dir.path().join("big"), &content).unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    let handle = raw.open("big", RD).await.handle();
+    let pieces = content.len() / (32 << 10);
+    for piece in 0..pieces as u64 {
+        raw.send(
+            READ,
+            &[&string(&handle), &(piece * (32 << 10)).to_be_bytes(), &(32u32 << 10).to_be_bytes()],
+        )
+        .await;
+    }
+    for piece in content.chunks(32 << 10) {
+        assert!(raw.reply().await.string(0) == piece);
+    }
+    assert_eq!(raw.read(&handle, content.len() as u64, 1).await.status(), EOF);
+    let longest = raw.read(&handle, 0, u32::MAX).await;
+    assert_eq!(longest.string(0).len(), (256 << 10) - 1024, "what limits@openssh.com tells");
+}
+
+#[tokio::test]
+async fn extensions_do_what_they_say() {
+    let dir = folder();
+    std::fs::write(dir.path().join("a"), "hello world").unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    let limits = raw.ask(EXTENDED, &[&string(b"limits@openssh.com")]).await;
+    assert_eq!((limits.kind, limits.u64(0), limits.u64(24)), (EXTENDED_REPLY, 256 << 10, 512));
+    let space = raw.ask(EXTENDED, &[&string(b"statvfs@openssh.com"), &string(b"/")]).await;
+    assert!(space.kind == EXTENDED_REPLY && space.u64(16) >= space.u64(24) && space.rest.len() == 88);
+    let (from, to) = (raw.open("a", RD).await.handle(), raw.open("b", WR | CREAT).await.handle());
+    let (h, t) = (string(&from), string(&to));
+    let n = |value: u64| value.to_be_bytes();
+    raw.ask(EXTENDED, &[&string(b"copy-data"), &h, &n(6), &n(0), &t, &n(1)]).await.ok();
+    raw.ask(EXTENDED, &[&string(b"fsync@openssh.com"), &t]).await.ok();
+    raw.close(&to).await.ok();
+    assert_eq!(std::fs::read(dir.path().join("b")).unwrap(), b"\0world");
+    let check = [string(b"md5,sha256"), n(0).to_vec(), n(5).to_vec(), 0u32.to_be_bytes().to_vec()].concat();
+    let sum = raw.ask(EXTENDED, &[&string(b"check-file-handle"), &h, &check]).await;
+    assert_eq!((sum.string(0), sum.string(14)), (&b"check-file"[..], &b"sha256"[..]));
+    assert_eq!(sum.rest[24..28], [0x2c, 0xf2, 0x4d, 0xba], "sha256 of `hello`");
+    let check = [string(b"blake3"), n(0).to_vec(), n(0).to_vec(), 0u32.to_be_bytes().to_vec()].concat();
+    let sum = raw.ask(EXTENDED, &[&string(b"check-file-name"), &string(b"a"), &check]).await;
+    assert_eq!(sum.rest[24..], blake3::hash(b"hello world").as_bytes()[..]);
+    let unknown = raw.ask(EXTENDED, &[&string(b"teleport@example.org")]).await;
+    assert_eq!(unknown.status(), UNSUPPORTED);
+    let lset = [string(b"lsetstat@openssh.com"), string(b"a"), permissions(0o640)];
+    raw.ask(EXTENDED, &[&lset[0], &lset[1], &lset[2]]).await.ok();
+}
+
+#[tokio::test]
+async fn a_draft_can_be_renamed_and_removed_while_it_is_written() {
+    let dir = folder();
+    let mut raw = Raw::new(dir.path()).await;
+    let handle = raw.open("tmp", WR | CREAT | EXCL).await.handle();
+    raw.ask(EXTENDED, &[&string(b"posix-rename@openssh.com"), &string(b"tmp"), &string(b"kept")]).await.ok();
+    raw.write(&handle, 0, b"k").await.ok();
+    raw.close(&handle).await.ok();
+    let handle = raw.open("gone", WR | CREAT).await.handle();
+    raw.path(REMOVE, "gone").await.ok();
+    assert_eq!(raw.path(STAT, "gone").await.status(), NO_SUCH_FILE);
+    raw.close(&handle).await.ok();
+    assert_eq!(names(dir.path()), ["kept"]);
+}
+
+#[tokio::test]
+async fn nonsense_ends_the_session_or_is_answered_and_never_more() {
+    let dir = folder();
+    let mut raw = Raw::new(dir.path()).await;
+    assert_eq!(raw.ask(READ, &[&[0, 0, 0, 9]]).await.status(), BAD_MESSAGE);
+    assert_eq!(raw.ask(99, &[]).await.status(), UNSUPPORTED);
+    assert_eq!(raw.read(b"hand", 0, 1).await.status(), FAILURE);
+    raw.to.write_all(&[0xff; 64]).await.unwrap();
+    let ended = raw.server.await.unwrap().unwrap_err();
+    assert_eq!(ended.kind(), std::io::ErrorKind::InvalidData);
+}
+
+#[tokio::test]
+async fn handles_have_a_bound() {
+    let dir = folder();
+    std::fs::write(dir.path().join("a"), "x").unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    let first = raw.open("a", RD).await.handle();
+    for _ in 1..512 {
+        raw.open("a", RD).await.handle();
+    }
+    assert_eq!(raw.open("a", RD).await.status(), FAILURE);
+    raw.close(&first).await.ok();
+    raw.open("a", RD).await.handle();
+}
+
+fn size(size: u64) -> Vec<u8> {
+    [&1u32.to_be_bytes()[..], &size.to_be_bytes()].concat()
+}
+
+fn permissions(mode: u32) -> Vec<u8> {
+    [4u32.to_be_bytes(), mode.to_be_bytes()].concat()
+}
+
+const NO_ATTRIBUTES: [u8; 4] = [0; 4];
+const RD: u32 = 1;
+const WR: u32 = 2;
+const APPEND: u32 = 4;
+const CREAT: u32 = 8;
+const TRUNC: u32 = 0x10;
+const EXCL: u32 = 0x20;
+const OPEN: u8 = 3;
+const CLOSE: u8 = 4;
+const READ: u8 = 5;
+const WRITE: u8 = 6;
+const SETSTAT: u8 = 9;
+const FSETSTAT: u8 = 10;
+const OPENDIR: u8 = 11;
+const READDIR: u8 = 12;
+const REMOVE: u8 = 13;
+const MKDIR: u8 = 14;
+const RMDIR: u8 = 15;
+const REALPATH: u8 = 16;
+const STAT: u8 = 17;
+const RENAME: u8 = 18;
+const READLINK: u8 = 19;
+const SYMLINK: u8 = 20;
+const EXTENDED: u8 = 200;
+const STATUS: u8 = 101;
+const HANDLE: u8 = 102;
+const DATA: u8 = 103;
+const ATTRS: u8 = 105;
+const EXTENDED_REPLY: u8 = 201;
+const OK: u32 = 0;
+const EOF: u32 = 1;
+const NO_SUCH_FILE: u32 = 2;
+const DENIED: u32 = 3;
+const FAILURE: u32 = 4;
+const BAD_MESSAGE: u32 = 5;
+const UNSUPPORTED: u32 = 8;
