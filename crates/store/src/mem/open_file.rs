@@ -64,22 +64,18 @@ impl Source for MemOpenFile {
 impl OpenFile for MemOpenFile {
     fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), StoreError> {
         self.change(|state, bytes| {
-            let (start, end) = (offset as usize, offset as usize + content.len());
-            let (needed, available) = (end.saturating_sub(bytes.len()) as u64, state.available());
-            if needed > available {
-                return Err(StoreError::NoSpace { needed, available });
-            }
-            if bytes.len() < end {
-                bytes.resize(end, 0);
-            }
-            bytes[start..end].copy_from_slice(content);
+            let end = offset.saturating_add(content.len() as u64);
+            grow(state, bytes, end)?;
+            let start = offset as usize;
+            bytes[start..start + content.len()].copy_from_slice(content);
             Ok(())
         })
     }
 
     fn set_size(&self, size: u64) -> Result<(), StoreError> {
-        self.change(|_, bytes| {
-            bytes.resize(size as usize, 0);
+        self.change(|state, bytes| {
+            grow(state, bytes, size)?;
+            bytes.truncate(size as usize);
             Ok(())
         })
     }
@@ -104,4 +100,14 @@ impl Drop for MemOpenFile {
             self.shared.locked().now.forget(self.number);
         }
     }
+}
+
+/// Makes room up to `end`, if the store has it.
+fn grow(state: &State, bytes: &mut Vec<u8>, end: u64) -> Result<(), StoreError> {
+    let (needed, available) = (end.saturating_sub(bytes.len() as u64), state.available());
+    if needed > available {
+        return Err(StoreError::NoSpace { needed, available });
+    }
+    bytes.resize(bytes.len() + needed as usize, 0);
+    Ok(())
 }

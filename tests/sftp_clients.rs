@@ -1,0 +1,334 @@
+//! Promise: the SFTP clients that people have work on the same port, with the same key, rights and guarantees
+//! (spec/doors.md). OpenSSH, rclone, lftp and paramiko, as their users install them.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use sft_testkit::{Dice, Person, Ran, Running, Tree, World, args, assert_same_tree};
+
+const SFT: &str = env!("CARGO_BIN_EXE_sft");
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A world whose client has told OpenSSH of the server: `srv`.
+fn world() -> World {
+    let world = World::new(SFT);
+    introduce(&world, &world.client);
+    world
+}
+
+/// Writes `ssh_config` into a person's home, with the server's key known beforehand.
+fn introduce(world: &World, person: &Person) {
+    let home = person.home().display();
+    let mut scan = person.command(Path::new("ssh-keyscan"));
+    let port = world.port().to_string();
+    scan.args(["-t", "ed25519", "-p", &port, "127.0.0.1"]);
+    let keys = Running::start(scan).wait(PATIENCE).done();
+    std::fs::write(person.home().join("known"), &keys.stdout).unwrap();
+    let config = format!(
+        "Host srv\n HostName 127.0.0.1\n Port {port}\n User anyone\n IdentityFile {home}/.ssh/id_ed25519\n \
+         IdentitiesOnly yes\n IdentityAgent none\n UserKnownHostsFile {home}/known\n StrictHostKeyChecking yes\n \
+         BatchMode yes\n"
+    );
+    std::fs::write(config_of(person), config).unwrap();
+}
+
+fn config_of(person: &Person) -> PathBuf {
+    person.home().join("ssh_config")
+}
+
+/// A program of OpenSSH, in the client's folder for files.
+fn openssh(world: &World, person: &Person, program: &str, args: &[&str]) -> Command {
+    let mut command = person.command(Path::new(program));
+    command.current_dir(world.local("")).arg("-F").arg(config_of(person)).args(args);
+    command
+}
+
+fn ssh(world: &World, program: &str, args: &[&str]) -> Ran {
+    Running::start(openssh(world, &world.client, program, args)).wait(PATIENCE)
+}
+
+/// Runs commands of `sftp`.
+fn sftp(world: &World, commands: &str) -> Ran {
+    let batch = world.client.home().join("batch");
+    std::fs::write(&batch, commands).unwrap();
+    ssh(world, "sftp", &["-b", batch.to_str().unwrap(), "srv"])
+}
+
+#[test]
+fn the_host_key_is_the_servers_one_key() {
+    let world = world();
+    let mut keygen = world.client.command(Path::new("ssh-keygen"));
+    keygen.args(["-lf", "known"]);
+    let shown = Running::start(keygen).wait(PATIENCE).done().out();
+    assert!(shown.contains(&format!(" {} ", world.fingerprint())), "{shown}");
+}
+
+#[test]
+fn sftp_does_all_that_it_can() {
+    let world = world();
+    Tree::new(world.local("")).file("f", 100_000).file("g", 0).dir("d").file("d/x", 70_000).link("d/l", "x");
+    let ran = sftp(
+        &world,
+        "put f\nput g\nput -r d\nmkdir m\nrename f m/f2\nln -s m/f2 sym\nln m/f2 hard\nchmod 600 m/f2\n\
+         cp m/f2 copied\nls -la\ndf\nget sym back\nget -r d dback\nrm hard\nput f m/f2\nreget m/f2 part\npwd\n",
+    );
+    let said = ran.done().out();
+    assert!(said.contains("Remote working directory: /\n"), "{said}");
+    let same = |a: &Path, b: &Path| {
+        assert!(std::fs::read(a).unwrap() == std::fs::read(b).unwrap(), "{}", b.display())
+    };
+    for copy in ["m/f2", "sym", "copied"] {
+        same(&world.local("f"), &world.served(copy));
+    }
+    same(&world.local("f"), &world.local("back"));
+    same(&world.local("d/x"), &world.local("dback/x"));
+    assert!(world.served("sym").is_symlink() && !world.served("hard").exists());
+    sftp(&world, "get no-such-file\n").ended(1).says("not found");
+    sftp(&world, "rmdir m\n").ended(1).says("not empty");
+}
+
+#[test]
+fn scp_copies_trees_both_ways() {
+    let world = world();
+    let mut tree = Tree::new(world.local("t"));
+    tree.odd_sizes().many("many", 200, 5_000).mode("many", 0o750);
+    ssh(&world, "scp", &["-rpq", "t", "srv:up"]).done();
+    assert_same_tree(&world.local("t"), &world.served("up"));
+    ssh(&world, "scp", &["-rpq", "srv:/up", "down"]).done();
+    assert_same_tree(&world.local("t"), &world.local("down"));
+}
+
+#[test]
+fn what_is_not_served_is_refused_in_words() {
+    let world = world();
+    Tree::new(world.local("")).file("f", 10);
+    ssh(&world, "ssh", &["srv"]).ended(1).says("runs no shell");
+    ssh(&world, "ssh", &["srv", "id"]).ended(1).says("runs no commands");
+    ssh(&world, "scp", &["-O", "f", "srv:f"]).ended(1).says("scp without -O");
+    ssh(&world, "ssh", &["-W", "127.0.0.1:22", "srv"]).ended(255).says("prohibited");
+    ssh(&world, "ssh", &["-s", "srv", "netconf"]).ended(1).says("subsystem request failed");
+    assert!(!world.served("f").exists());
+}
+
+#[test]
+fn who_may_not_come_in_does_not() {
+    let world = world();
+    let stranger = world.newcomer("stranger");
+    introduce(&world, &stranger);
+    let refused = Running::start(openssh(&world, &stranger, "ssh", &["srv"])).wait(PATIENCE);
+    refused.ended(255).says("Permission denied (publickey)");
+}
+
+#[test]
+fn a_guest_has_the_rights_of_the_invitation_here_too() {
+    let world = world();
+    Tree::new(world.root()).dir("in").file("in/a", 5).file("out", 5);
+    let invited = world.owner.sft(args!["invite", "--path", "in", "--rights", "read", "--json"]).done();
+    let link = invited.objects()[0]["link"].as_str().unwrap().to_owned();
+    let guest = world.stranger("guest");
+    introduce(&world, &guest);
+    guest.sft(args!["join", link, "--port", world.port().to_string()]);
+    let batch = guest.home().join("batch");
+    let run = |commands: &str| {
+        std::fs::write(&batch, commands).unwrap();
+        let args = ["-b", batch.to_str().unwrap(), "srv"];
+        Running::start(openssh(&world, &guest, "sftp", &args)).wait(PATIENCE)
+    };
+    assert!(run("pwd\nls\n").done().out().contains("directory: /in\n"));
+    run("get a got\n").done();
+    run("get /out\n").ended(1).says("ermission denied");
+    run("rm a\n").ended(1).says("ermission denied");
+}
+
+#[test]
+fn read_only_is_read_only() {
+    let world = World::serving(SFT, None, args!["--read-only"]);
+    introduce(&world, &world.client);
+    Tree::new(world.root()).file("a", 5);
+    Tree::new(world.local("")).file("f", 5);
+    sftp(&world, "get a\n").done();
+    sftp(&world, "put f\n").ended(1).says("ermission denied");
+}
+
+#[test]
+fn each_door_can_be_shut() {
+    let world = World::serving(SFT, None, args!["--doors", "native"]);
+    let mut stream = TcpStream::connect(world.address()).unwrap();
+    stream.write_all(b"SSH-2.0-test\r\n").unwrap();
+    // Closed, perhaps with what was sent unread.
+    assert!(matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_)));
+    world.sft(args!["ls", "srv:"]).done();
+    drop(world);
+    let world = World::serving(SFT, None, args!["--doors", "ssh"]);
+    introduce(&world, &world.client);
+    sftp(&world, "pwd\n").done();
+    world.sft(args!["ls", "srv:", "--wait", "0"]).ended(3);
+}
+
+#[test]
+fn whoever_comes_is_known_by_the_first_bytes() {
+    let world = world();
+    let say = |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(world.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut first = [0; 64];
+        let mut got = 0;
+        while got < first.len()
+            && let Ok(read @ 1..) = stream.read(&mut first[got..])
+        {
+            got += read;
+            // An SSH server speaks once and waits.
+            if first[..got].starts_with(b"SSH-") {
+                break;
+            }
+        }
+        String::from_utf8_lossy(&first[..got]).into_owned()
+    };
+    assert!(say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 426 "));
+    assert!(say(b"SSH-2.0-test\r\n").starts_with("SSH-2.0-sft_"));
+    assert!(say(b"").starts_with("SSH-2.0-sft_"), "who waits is spoken to");
+    assert_eq!(say(b"EHLO there\r\n"), "");
+    world.sft(args!["ls", "srv:"]).done();
+}
+
+/// The server or the client ends at any moment of an upload over what is there: old or new, and nothing between.
+#[test]
+fn an_upload_that_is_cut_off_shows_the_old_or_the_new_and_never_a_part() {
+    let mut world = world();
+    let mut dice = Dice::thrown();
+    let (old, new) = (dice.bytes(3_000_000), dice.bytes(30_000_000));
+    std::fs::write(world.local("f"), &new).unwrap();
+    let mut cut = 0;
+    for turn in 0..12 {
+        std::fs::write(world.served("f"), &old).unwrap();
+        let program = if turn % 2 == 0 { "scp" } else { "sftp" };
+        let batch = world.client.home().join("batch");
+        std::fs::write(&batch, "put f\n").unwrap();
+        let args: &[&str] =
+            if program == "scp" { &["-q", "f", "srv:f"] } else { &["-b", batch.to_str().unwrap(), "srv"] };
+        let mut running = Running::start(openssh(&world, &world.client, program, args));
+        let until = dice.below(30_000_000);
+        // Cut when so much has arrived, which is seen in the stage, or when the client is done.
+        let arrived = |world: &World| {
+            let files = world.served(".sft/stage").read_dir().into_iter().flatten();
+            files.flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>()
+        };
+        while !running.is_over() && arrived(&world) < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if turn % 3 == 0 {
+            world.crash_server();
+            running.kill();
+            running.ended();
+            world.start_server();
+        } else {
+            running.kill();
+            running.ended();
+            // The server hears of it, and lets go of the draft, a moment later.
+            sftp(&world, "ls\n").done();
+        }
+        let shown = std::fs::read(world.served("f")).unwrap();
+        assert!(shown == old || shown == new, "turn {turn}, {program}: {} bytes", shown.len());
+        cut += usize::from(shown == old);
+        // What the first attempt has left is in nobody's way.
+        sftp(&world, "put f again\n").done();
+        assert!(std::fs::read(world.served("again")).unwrap() == new);
+        std::fs::remove_file(world.served("again")).unwrap();
+        for left in world.served(".sft/stage").read_dir().into_iter().flatten().flatten() {
+            let _ = std::fs::remove_file(left.path());
+        }
+    }
+    assert!(cut > 0, "no upload was cut off");
+}
+
+#[test]
+fn rclone_syncs_and_checks() {
+    let world = world();
+    Tree::new(world.local("t")).odd_sizes().many("many", 300, 9_000);
+    let conf = world.client.home().join("rclone.conf");
+    let (port, key) = (world.port(), world.client.key());
+    let text = format!(
+        "[srv]\ntype = sftp\nhost = 127.0.0.1\nport = {port}\nuser = x\nkey_file = {}\nshell_type = none\n",
+        key.display()
+    );
+    std::fs::write(&conf, text).unwrap();
+    let rclone = |args: &[&str]| {
+        let mut command = world.client.command(Path::new("rclone"));
+        command.current_dir(world.local("")).arg("--config").arg(&conf).args(["--links"]).args(args);
+        Running::start(command).wait(PATIENCE).done()
+    };
+    rclone(&["sync", "--transfers", "8", "t", "srv:t"]);
+    rclone(&["check", "--download", "t", "srv:t"]).says("0 differences");
+    rclone(&["sync", "--multi-thread-cutoff", "1M", "srv:t", "back"]);
+    assert_same_tree_of_files(&world.local("t"), &world.local("back"));
+    std::fs::remove_file(world.local("t/many/0")).ok();
+    rclone(&["sync", "t", "srv:t"]);
+    assert_same_tree_of_files(&world.local("t"), &world.served("t"));
+}
+
+/// Modes and times of directories are not every client's business.
+fn assert_same_tree_of_files(a: &Path, b: &Path) {
+    let diff = Command::new("diff").arg("-r").args([a, b]).output().unwrap();
+    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
+}
+
+#[test]
+fn lftp_mirrors() {
+    let world = world();
+    Tree::new(world.local("t")).odd_sizes().many("many", 100, 9_000);
+    let connect = format!("ssh -a -x -F {}", config_of(&world.client).display());
+    let script = format!(
+        "set sftp:connect-program \"{connect}\"; set net:max-retries 1; set cmd:fail-exit yes; \
+         open sftp://x:@srv; mirror -R t up; mirror --parallel=3 up down; bye"
+    );
+    let mut lftp = world.client.command(Path::new("lftp"));
+    lftp.current_dir(world.local("")).args(["-c", &script]);
+    Running::start(lftp).wait(PATIENCE).done();
+    assert_same_tree_of_files(&world.local("t"), &world.served("up"));
+    assert_same_tree_of_files(&world.local("t"), &world.local("down"));
+}
+
+#[test]
+fn paramiko_prefetches_and_writes_ahead() {
+    let world = world();
+    std::fs::write(world.client.home().join("try.py"), PARAMIKO).unwrap();
+    let mut python = world.client.command(Path::new("/usr/bin/python3"));
+    python.args(["try.py", &world.port().to_string()]).arg(world.client.key());
+    assert_eq!(Running::start(python).wait(PATIENCE).done().out(), "fine\n");
+}
+
+const PARAMIKO: &str = r#"
+import hashlib, os, sys, paramiko
+key = paramiko.Ed25519Key.from_private_key_file(sys.argv[2])
+transport = paramiko.Transport(("127.0.0.1", int(sys.argv[1])))
+transport.connect(username="x", pkey=key)
+sftp = paramiko.SFTPClient.from_transport(transport)
+data = os.urandom(24 << 20)
+with sftp.open("/f", "wb") as f:
+    f.set_pipelined(True)
+    f.write(data)
+with sftp.open("/f", "rb") as f:
+    f.prefetch(len(data))
+    assert f.read() == data
+    assert f.check("sha256") == hashlib.sha256(data).digest()
+with sftp.open("/f", "r+b") as f, sftp.open("/g", "wb") as g:
+    f.seek(10); f.write(b"in place"); g.write(b"beside"); f.flush()
+    assert sftp.open("/f").read(18)[10:] == b"in place"
+sftp.posix_rename("/g", "/f")
+assert sftp.open("/f").read() == b"beside"
+sftp.truncate("/f", 3); sftp.utime("/f", (1, 2)); sftp.chmod("/f", 0o600)
+s = sftp.stat("/f")
+assert (s.st_size, s.st_mtime, s.st_mode & 0o777) == (3, 2, 0o600)
+sftp.symlink("f", "/l")
+assert sftp.readlink("/l") == "f" and sftp.normalize("l") == "/f"
+try:
+    sftp.open("/no")
+    sys.exit("it is not there")
+except FileNotFoundError:
+    pass
+print("fine")
+"#;
