@@ -17,7 +17,10 @@ pub(super) fn a_file_is_written_in_place(bench: &mut impl Bench) {
     assert_eq!(read(store, "a"), b"012xyz6789");
     write(&*file, 12, b"!");
     assert_eq!(read(store, "a"), b"012xyz6789\0\0!", "what lies between is zeros");
-    assert!(file.write_at(u64::MAX, b"far").is_err() && file.set_size(u64::MAX).is_err(), "nothing is that long");
+    assert!(
+        file.write_at(u64::MAX, b"far").is_err() && file.set_size(u64::MAX).is_err(),
+        "nothing is that long"
+    );
     file.set_size(4).unwrap();
     assert_eq!(read(store, "a"), b"012x");
     let modified = Time { secs: 1_000_000_000, nanos: 0 };
