@@ -517,6 +517,22 @@ async fn nonsense_ends_the_session_or_is_answered_and_never_more() {
 }
 
 #[tokio::test]
+async fn a_session_that_ends_while_files_are_being_opened_leaves_nothing_open() {
+    let dir = folder();
+    std::fs::write(dir.path().join("a"), "x").unwrap();
+    for _ in 0..20 {
+        let mut raw = Raw::new(dir.path()).await;
+        for turn in 0..150u32 {
+            let (path, flags) = if turn % 2 == 0 { ("a", RD) } else { ("n", WR | CREAT | TRUNC) };
+            raw.send(OPEN, &[&string(path.as_bytes()), &flags.to_be_bytes(), &NO_ATTRIBUTES]).await;
+        }
+        // It waits until the server has ended too, which it does when all lanes have.
+        tokio::time::timeout(std::time::Duration::from_secs(60), raw.finish()).await.unwrap();
+    }
+    assert_eq!(names(dir.path()), ["a"]);
+}
+
+#[tokio::test]
 async fn handles_have_a_bound() {
     let dir = folder();
     std::fs::write(dir.path().join("a"), "x").unwrap();

@@ -37,6 +37,8 @@ pub(crate) struct Shared {
 struct Handles {
     open: HashMap<u32, Handle>,
     next: u32,
+    /// The client has ended its side: what it asked for is finished, and nothing new is opened.
+    ended: bool,
 }
 
 struct Handle {
@@ -100,8 +102,7 @@ pub async fn serve(
         ended = read_requests(&shared, &mut reader, &credit) => Some(ended),
         _ = &mut writing => None,
     };
-    // Every lane ends when its queue is empty: drafts that were not closed are dropped with them.
-    shared.handles().open.clear();
+    shared.end();
     drop(shared);
     match ended {
         Some(ended) => {
@@ -182,6 +183,9 @@ impl Shared {
             Opened::Dir(dir) => (Lane::Dir(dir), None),
         };
         let mut handles = self.handles();
+        if handles.ended {
+            return Err(Failed::new(Status::Failure, "the session has ended"));
+        }
         if handles.open.len() >= HANDLES_MAX {
             let text = format!("{HANDLES_MAX} handles are open; close some first");
             return Err(Failed::new(Status::Failure, text));
@@ -192,6 +196,14 @@ impl Shared {
         drop(handles);
         tokio::spawn(run_lane(self.clone(), lane, queue));
         Ok(handle)
+    }
+
+    /// Lets every lane end when its queue is empty; drafts that were not closed are dropped with them.
+    fn end(&self) {
+        let mut handles = self.handles();
+        // A handle that came after this would keep its lane, and the lane the session, for ever.
+        handles.ended = true;
+        handles.open.clear();
     }
 
     /// The draft that this session writes for a path.
