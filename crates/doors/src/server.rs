@@ -184,23 +184,17 @@ fn door_for(accepted: Accepted, doors: &Open, connections: &mut JoinSet<()>) {
             let Some(door) = doors.native.clone() else { return };
             connections.spawn(async move { door.serve(connection, guard, SystemTime::now).await });
         }
-        Accepted::Plain { stream, silent, remote_address, early } => {
+        Accepted::Plain { stream, remote_address, early } => {
             let Some(door) = doors.ssh.clone() else { return };
-            connections.spawn(serve_plain(door, stream, silent, remote_address, early));
+            connections.spawn(serve_plain(door, stream, remote_address, early));
         }
         // Nobody serves these yet; closing is the honest answer.
         Accepted::Other { .. } => {}
     }
 }
 
-async fn serve_plain(
-    door: Arc<ssh::Door>,
-    stream: TcpStream,
-    silent: bool,
-    peer: SocketAddr,
-    early: EarlyGuard,
-) {
-    match mux::meet(&stream, silent, early.deadline()).await {
+async fn serve_plain(door: Arc<ssh::Door>, stream: TcpStream, peer: SocketAddr, early: EarlyGuard) {
+    match mux::meet(&stream, early.deadline()).await {
         Some(Caller::Ssh) => door.serve(stream, peer, early, SystemTime::now).await,
         Some(Caller::Http) => {
             let answered = mux::answer(stream).await;

@@ -30,7 +30,7 @@ pub use dial::{ConnectOptions, Dialer, Later, Raced, connect};
 pub use early::EarlyGuard;
 pub use error::{AttemptError, BindError, ConnectError, FailedAttempt, LaneError, Misbehaviour};
 pub use frames::Frame;
-pub use listen::{Accepted, ByteStream, ForeignStream, Listener, SILENCE};
+pub use listen::{Accepted, ByteStream, ForeignStream, Listener};
 pub use pin::{Pin, fingerprint};
 pub use race::{Attempt, Choice, Race};
 pub use sending::Sending;

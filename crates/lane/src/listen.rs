@@ -31,8 +31,6 @@ pub enum Accepted {
     Plain {
         /// The connection.
         stream: TcpStream,
-        /// Whether it has sent nothing at all for [`SILENCE`]: its client waits for the server to speak.
-        silent: bool,
         /// Where the peer is.
         remote_address: SocketAddr,
         /// Its place among the unauthenticated.
@@ -150,8 +148,8 @@ impl Listener {
 enum Begun {
     /// TLS, whose handshake is over; its round trip.
     Tls(Box<Tls>, Duration),
-    /// Something else, or nothing.
-    Plain { stream: TcpStream, silent: bool },
+    /// Something else.
+    Plain(TcpStream),
     /// The same where nobody wants it, or an end.
     Foreign,
 }
@@ -228,11 +226,11 @@ impl Gate {
                 let early = EarlyGuard::new(place, deadline, None);
                 self.hand_out_tcp(*tls, rtt, canonical(remote), early).await;
             }
-            Ok(Ok(Begun::Plain { stream, silent })) => {
+            Ok(Ok(Begun::Plain(stream))) => {
                 let early = EarlyGuard::new(place, deadline, None);
                 let remote_address = canonical(remote);
                 // The listener is gone, and the connection goes with it.
-                let _ = self.out.send(Accepted::Plain { stream, silent, remote_address, early }).await;
+                let _ = self.out.send(Accepted::Plain { stream, remote_address, early }).await;
             }
             Ok(Ok(Begun::Foreign)) => tracing::debug!(%remote, "a TCP connection does not begin with TLS"),
             Ok(Err(error)) => tracing::debug!(%remote, %error, "a TLS handshake failed"),
@@ -244,17 +242,10 @@ impl Gate {
     async fn shake_tcp(&self, stream: TcpStream) -> io::Result<Begun> {
         tcp::tune(&stream);
         let mut first = [0; 1];
-        let peeked = if self.plain {
-            match timeout(SILENCE, stream.peek(&mut first)).await {
-                Ok(peeked) => peeked?,
-                Err(_) => return Ok(Begun::Plain { stream, silent: true }),
-            }
-        } else {
-            stream.peek(&mut first).await?
-        };
+        let peeked = stream.peek(&mut first).await?;
         match (peeked, first[0]) {
             (1, TLS_HANDSHAKE) => {}
-            (1, _) if self.plain => return Ok(Begun::Plain { stream, silent: false }),
+            (1, _) if self.plain => return Ok(Begun::Plain(stream)),
             _ => return Ok(Begun::Foreign),
         }
         let begun = Instant::now();
@@ -304,8 +295,6 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// Who says nothing for this long waits for the server to speak, as some SSH clients do; whoever speaks TLS begins.
-pub const SILENCE: Duration = Duration::from_secs(1);
 /// The first byte of every TLS connection: a record of the handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 /// Finished handshakes that wait for [`Listener::accept`]; the rest wait in their tasks, each holding its place.

@@ -16,12 +16,7 @@ pub(crate) enum Caller {
 }
 
 /// Says who has come, reading nothing. None if it is nobody we serve, or they did not say until the deadline.
-///
-/// Who was `silent` waits for the server to speak: only an SSH client does.
-pub(crate) async fn meet(stream: &TcpStream, silent: bool, deadline: Instant) -> Option<Caller> {
-    if silent {
-        return Some(Caller::Ssh);
-    }
+pub(crate) async fn meet(stream: &TcpStream, deadline: Instant) -> Option<Caller> {
     match timeout_at(deadline, decided(stream)).await {
         Ok(Ok(Speaks::Ssh)) => Some(Caller::Ssh),
         Ok(Ok(Speaks::Http)) => Some(Caller::Http),
@@ -66,7 +61,7 @@ mod tests {
     async fn bytes_that_come_one_by_one_are_waited_for_and_left_in_place() {
         let (mut client, server) = pair().await;
         let soon = Instant::now() + Duration::from_secs(20);
-        let meeting = tokio::spawn(async move { (meet(&server, false, soon).await, server) });
+        let meeting = tokio::spawn(async move { (meet(&server, soon).await, server) });
         for byte in b"SSH-" {
             client.write_all(&[*byte]).await.unwrap();
             sleep(Duration::from_millis(5)).await;
@@ -81,9 +76,8 @@ mod tests {
     async fn who_stops_halfway_is_given_up() {
         let (mut client, server) = pair().await;
         client.write_all(b"SS").await.unwrap();
-        assert_eq!(meet(&server, false, Instant::now() + Duration::from_millis(60)).await, None);
+        assert_eq!(meet(&server, Instant::now() + Duration::from_millis(60)).await, None);
         client.write_all(b"L").await.unwrap();
-        assert_eq!(meet(&server, false, Instant::now() + Duration::from_secs(20)).await, None);
-        assert_eq!(meet(&server, true, Instant::now()).await, Some(Caller::Ssh));
+        assert_eq!(meet(&server, Instant::now() + Duration::from_secs(20)).await, None);
     }
 }
