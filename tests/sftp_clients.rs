@@ -201,6 +201,18 @@ fn whoever_comes_is_known_by_the_first_bytes() {
     world.sft(args!["ls", "srv:"]).done();
 }
 
+/// The files that have no name yet, wherever in the store's own folder.
+fn staged(world: &World) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut dirs = vec![world.served(".sft/stage")];
+    while let Some(dir) = dirs.pop() {
+        for path in dir.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path.is_dir() { dirs.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
 /// The server or the client ends at any moment of an upload over what is there: old or new, and nothing between.
 #[test]
 fn an_upload_that_is_cut_off_shows_the_old_or_the_new_and_never_a_part() {
@@ -220,8 +232,7 @@ fn an_upload_that_is_cut_off_shows_the_old_or_the_new_and_never_a_part() {
         let until = dice.below(30_000_000);
         // Cut when so much has arrived, which is seen in the stage, or when the client is done.
         let arrived = |world: &World| {
-            let files = world.served(".sft/stage").read_dir().into_iter().flatten();
-            files.flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>()
+            staged(world).iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>()
         };
         while !running.is_over() && arrived(&world) < until {
             std::thread::sleep(Duration::from_millis(1));
@@ -244,8 +255,8 @@ fn an_upload_that_is_cut_off_shows_the_old_or_the_new_and_never_a_part() {
         sftp(&world, "put f again\n").done();
         assert!(std::fs::read(world.served("again")).unwrap() == new);
         std::fs::remove_file(world.served("again")).unwrap();
-        for left in world.served(".sft/stage").read_dir().into_iter().flatten().flatten() {
-            let _ = std::fs::remove_file(left.path());
+        for left in staged(&world) {
+            let _ = std::fs::remove_file(left);
         }
     }
     assert!(cut > 0, "no upload was cut off");
