@@ -93,6 +93,26 @@ fn sftp_does_all_that_it_can() {
 }
 
 #[test]
+fn sftp_is_served_on_standard_streams_too() {
+    let world = world();
+    Tree::new(world.local("")).file("f", 100_000).dir("other");
+    let other = world.local("other");
+    let sftp_to = |server: String, commands: &str| {
+        let batch = world.client.home().join("batch");
+        std::fs::write(&batch, commands).unwrap();
+        ssh(&world, "sftp", &["-D", &server, "-b", batch.to_str().unwrap()])
+    };
+    let server = format!("{SFT} sftp-stdio {}", other.display());
+    sftp_to(server.clone(), "put f\nget f back\nmkdir d\nrename f d/f\n").done();
+    let content = std::fs::read(world.local("f")).unwrap();
+    assert!(std::fs::read(other.join("d/f")).unwrap() == content);
+    assert!(std::fs::read(world.local("back")).unwrap() == content);
+    assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1, "nothing else is left");
+    let ran = sftp_to(format!("{server} --read-only"), "put f\n").ended(1);
+    assert!(ran.err().contains("Permission denied"), "{ran:?}");
+}
+
+#[test]
 fn scp_copies_trees_both_ways() {
     let world = world();
     let mut tree = Tree::new(world.local("t"));
