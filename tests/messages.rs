@@ -407,7 +407,8 @@ fn a_server_from_its_start_to_its_end() {
     let fingerprint = said.split("fingerprint  ").nth(1).unwrap().lines().next().unwrap();
     let expected = "Serving DIR/served\n  listening    127.0.0.1:PORT, UDP and TCP\n  fingerprint  KEY\n  \
                     owners       1 key of DIR/other/.ssh/authorized_keys\n\nOn the other machine:\n  \
-                    sft ls sft://127.0.0.1:PORT/\n  sft cp FILE sft://127.0.0.1:PORT/\n\n\
+                    sft ls sft://127.0.0.1:PORT/\n  sft cp FILE sft://127.0.0.1:PORT/\n  \
+                    sftp -P PORT 127.0.0.1\n\n\
                     Let in someone without a key here:\n  sft invite\n";
     assert_eq!(general(&world, &said.replace(port, "PORT").replace(fingerprint, "KEY")), expected);
     running.interrupt();
