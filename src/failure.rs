@@ -187,6 +187,13 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_that_has_gone_is_no_fault() {
+        let error = anyhow::Error::from(ReaderGone).context("h:a");
+        assert_eq!(sentence(&error), "h:a: nobody reads the output any more", "which nobody is told");
+        assert_eq!(report(&error, &Voice::new(crate::voice::Tone::default())), Exit::Done);
+    }
+
+    #[test]
     fn a_path_is_told_once() {
         let path = EntryPath::from_typed(b"a/b").unwrap();
         let said = |text| without_path(&Code::NOT_FOUND.because(text), &path).text;

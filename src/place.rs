@@ -50,6 +50,8 @@ pub(crate) fn about(place: &RemoteLocation, error: RequestError) -> anyhow::Erro
             let error = failure::without_path(&error, &place.path.entry);
             anyhow::Error::from(RequestError::Failed(error)).context(place.to_string())
         }
+        // There is where to look.
+        error @ RequestError::Unknown { .. } => anyhow::Error::from(error).context(place.to_string()),
         // The server is named in these, and they are about no single entry.
         error => error.into(),
     }

@@ -98,6 +98,9 @@ fn set_id_bits_are_left_out_of_a_download_unless_asked_for() {
     let said = world.sft(args!["cp", "srv:tool", world.local("plain")]).done();
     assert_eq!(mode(&world.local("plain")), 0o755);
     assert!(said.err().contains("--keep-setid"), "{said:?}");
+    let told = world.sft(args!["cp", "--json", "srv:tool", world.local("told")]).done().objects();
+    let unapplied = told.iter().find(|object| object["event"] == "unapplied").unwrap();
+    assert_eq!(unapplied["text"], "the set-user-ID and set-group-ID bits are not taken over");
     world.sft(args!["cp", "--keep-setid", "srv:tool", world.local("kept")]).done();
     assert_eq!(mode(&world.local("kept")), 0o4755);
 }

@@ -349,10 +349,15 @@ fn the_end_of_a_copy() {
     assert!(loud.starts_with("lane up: "), "{loud}");
     // What stands in the way of a directory, of a file, and what is gone.
     Tree::new(world.root()).file("file", 1).dir("blocked/one");
+    let long = format!("srv:{}x", "x/".repeat(8192));
+    let ran = world.sft(args!["ls", long]).ended(2);
+    let sentence = "x` is not a path on a host: a path is longer than 32768 bytes or 8192 levels\n";
+    assert!(ran.err().ends_with(sentence), "{ran:?}");
     let cases = [
         (up(&["-q"], all, "srv:file"), 1),
         (up(&["-q"], &one, "srv:blocked/"), 1),
         (up(&["-q"], &one, "srv:gone/x/y"), 1),
+        (up(&["-q", "-n"], &one, "srv:file"), 1),
         (up(&["-q"], &world.local("gone"), "srv:"), 6),
         (world.sft(args!["cp", "-q", "srv:gone", world.local("x")]), 1),
         (world.sft(args!["cp", "-q", "srv:one", world.local("no/folder/x")]), 6),
@@ -364,6 +369,7 @@ fn the_end_of_a_copy() {
          sft: 2 more entries failed, which lie below\n",
         "sft: blocked/one: a directory is in the way; remove it or choose another place\n",
         "sft: one: gone/x: there is no such directory to copy into; make it first\n",
+        "sft: one: file: it exists already and was to be kept\n",
         "sft: cannot use DIR/scratch/gone: No such file or directory (os error 2)\n",
         "sft: gone: there is no such entry\n",
         "sft: cannot use DIR/scratch/no/folder: No such file or directory (os error 2)\n",
@@ -460,6 +466,15 @@ fn a_server_that_stops_under_a_copy_and_comes_back() {
         assert_eq!(pair.get(1), Some(&"connected again, and going on"), "{said}");
     }
     assert!(last.starts_with("1 entry copied: "), "{said}");
+}
+
+#[test]
+fn sftp_that_is_none() {
+    let world = World::new(SFT);
+    let mut shell = world.client.command(Path::new("bash"));
+    shell.arg("-c").arg(r"printf '\0\0\0\5\1\0\0' | $SFT sftp-stdio").env("SFT", SFT);
+    let said = Running::start(shell).wait(PATIENCE).ended(6).err();
+    assert_eq!(said, "sft: the SFTP session ended early: unexpected end of file\n");
 }
 
 #[test]

@@ -307,7 +307,11 @@ impl Client {
         let session = self.session().await?;
         match session.ask(&op).await.next().await {
             Some(body) => sorted(body),
-            None => Err(RequestError::Unknown { reason: session.end().await.to_string() }),
+            None => {
+                let end = session.end().await;
+                let reason = backoff::may_pass(&end).unwrap_or_else(|| end.to_string());
+                Err(RequestError::Unknown { reason })
+            }
         }
     }
 }

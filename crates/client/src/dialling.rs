@@ -227,7 +227,10 @@ impl Dialling {
             OpeningError::NoKeys => ConnectError::NoKeys { server },
             OpeningError::Denied { tried, error } => ConnectError::Denied { server, tried, error },
             OpeningError::Sign(source) => ConnectError::Sign { server, source },
-            OpeningError::Closed(None) => ConnectError::Closed { server, reason: "it gave no reason".into() },
+            OpeningError::Closed(None) => {
+                let reason = "it ended the connection without a word; its log may say why".into();
+                ConnectError::Closed { server, reason }
+            }
             OpeningError::Closed(Some(error)) => ConnectError::Closed { server, reason: error.to_string() },
             OpeningError::Lost(error) => ConnectError::Closed { server, reason: error.to_string() },
             OpeningError::Misbehaved(reason) => ConnectError::Misbehaved { server, reason },

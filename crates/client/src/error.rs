@@ -106,8 +106,8 @@ pub enum ConnectError {
         /// What the server said.
         error: WireError,
     },
-    /// The server ended the connection before a session was open.
-    #[error("{server} ended the connection: {reason}")]
+    /// The connection ended before a session was open.
+    #[error("no session with {server} was opened: {reason}")]
     Closed {
         /// The server.
         server: ServerName,
@@ -115,7 +115,7 @@ pub enum ConnectError {
         reason: String,
     },
     /// The server does not keep to the protocol.
-    #[error("{server} does not keep to the protocol: {reason}; is it of a newer version?")]
+    #[error("{server} does not keep to the protocol: {reason}; bring both ends to the same version of sft")]
     Misbehaved {
         /// The server.
         server: ServerName,
@@ -167,7 +167,7 @@ pub enum TransferError {
     #[error("the server refused: {0}")]
     Refused(WireError),
     /// The server gave the transfer up.
-    #[error("the server gave up: {0}")]
+    #[error("the server gave the transfer up, and what was copied stays: {0}")]
     GivenUp(WireError),
     /// The server does not keep to the protocol.
     #[error("the server does not keep to the protocol: {0}")]

@@ -67,8 +67,8 @@ impl Session {
         let answers = slot.map(|slot| session.await_answers(slot));
         let (link, waiting) = (session.link.clone(), session.waiting.clone());
         tokio::spawn(async move {
-            if let Err(TooMany) = hand_out(events, waiting, ANSWERS_BYTES_MAX).await {
-                link.close(Some(Code::LIMIT.because("answers come faster than they are taken"))).await;
+            if let Err(error) = hand_out(events, waiting, ANSWERS_BYTES_MAX).await {
+                link.close(Some(Code::LIMIT.because(error.to_string()))).await;
             }
         });
         (session, answers)
@@ -157,7 +157,8 @@ impl Drop for Answers {
 pub(crate) const FIRST_REQUEST: u64 = 1;
 
 /// More answers wait than may.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("answers come faster than they are taken")]
 struct TooMany;
 
 /// Hands answers to those who wait, until the session ends or they weigh more than `most` together. An answer nobody waits
@@ -266,7 +267,8 @@ mod tests {
         for _ in 0..3 {
             events.send(answer(2)).await.unwrap();
         }
-        assert_eq!(handing.await.unwrap(), Err(TooMany));
+        let told = handing.await.unwrap().unwrap_err().to_string();
+        assert_eq!(told, "answers come faster than they are taken");
         assert!(taken.recv().await.is_none(), "the session is over for all");
     }
 }

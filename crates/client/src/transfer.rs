@@ -353,9 +353,7 @@ fn accepted(body: Option<Body>) -> (Option<Result<sft_wire::message::Window, Wir
             (Some(Ok(window)), Some(if into { Place::Into } else { Place::Exact }))
         }
         Some(Body::Failed { error }) => (Some(Err(error)), None),
-        Some(_) => {
-            (Some(Err(Code::PROTOCOL.because("the server answered a push with something else"))), None)
-        }
+        Some(_) => (Some(Err(no_answer_to("push"))), None),
         None => (None, None),
     }
 }
@@ -400,8 +398,14 @@ async fn refusal(answers: &mut Answers) -> WireError {
     match answers.next().await {
         Some(Body::Failed { error }) => error,
         Some(Body::Accepted { .. }) | None => std::future::pending().await,
-        Some(_) => Code::PROTOCOL.because("the server answered a pull with something else"),
+        Some(_) => no_answer_to("pull"),
     }
+}
+
+fn no_answer_to(what: &str) -> WireError {
+    let text =
+        format!("its answer is none that a {what} can have; bring both ends to the same version of sft");
+    Code::PROTOCOL.because(text)
 }
 
 /// Runs `main` to its end, and `beside` along with it as far as that goes.
@@ -434,8 +438,8 @@ impl Drop for CancelOnDrop {
         let (Some(link), Ok(runtime)) = (self.link.take(), tokio::runtime::Handle::try_current()) else {
             return;
         };
-        let cancel =
-            Cancel { transfer: self.transfer, error: Code::CANCELLED.because("the client gave it up") };
+        let error = Code::CANCELLED.because("the client gave the transfer up");
+        let cancel = Cancel { transfer: self.transfer, error };
         runtime.spawn(async move { link.send(cancel).await });
     }
 }
