@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sft_auth::{ClientKeys, Grant, KeySearch, ServerKey};
-use sft_base::EntryPath;
+use sft_base::{EntryPath, limits};
 use sft_doors::{Doors, ServeOptions, Server, StopReport};
 use sft_engine::{
     EventSink, Link, ReceiveJob, Role, SendJob, SendSource, SessionEvent, Summary, View, receive, send,
@@ -19,7 +19,7 @@ use sft_wire::message::{
     Attach, Body, Durability, Hello, Op, PackHeader, PackedFile, Place, Proof, PublishMode, Pull, PullSource,
     Push, Reply, Request, Welcome, Window, frame,
 };
-use sft_wire::{Code, ControlMessage, attach_mac, encode_pack};
+use sft_wire::{Code, ControlMessage, WireError, attach_mac, encode_pack};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -260,7 +260,10 @@ async fn nobody_attaches_without_the_secret() {
     let mut parts = lane.split();
     write(&mut parts, Attach { session: [0; 16], mac: [0; 32] }.into()).await;
     match read(&mut parts).await {
-        ControlMessage::Close(close) => assert_eq!(close.error.unwrap().code, Code::NO_SESSION),
+        ControlMessage::Close(close) => {
+            let error = Code::NO_SESSION.because("there is no such session, or it takes no more lanes");
+            assert_eq!(close.error, Some(error));
+        }
         other => panic!("{other:?} answers an intruder"),
     }
     session.link.close(None).await;
@@ -295,7 +298,7 @@ async fn data_for_a_transfer_that_takes_none_is_not_kept() {
             Err(_) => panic!("the server keeps what a sender cannot use"),
         }
     };
-    assert_eq!(error.code, Code::LIMIT, "{error}");
+    assert_eq!(error, Code::LIMIT.because("data came beyond the window that was granted"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -314,4 +317,79 @@ async fn a_missing_destination_is_told_before_data_moves() {
         summary.failures
     );
     session.link.close(None).await;
+}
+
+/// A session over TCP, whose messages a test writes and reads by hand.
+async fn by_hand(served: &Served) -> Parts {
+    let options = ConnectOptions { choice: Choice::Tcp, ..ConnectOptions::default() };
+    let raced = Dialer::new().connect(&[served.address], "localhost", Pin::Any, &options).await.unwrap();
+    open(raced.first, served).await.0
+}
+
+/// What is said of a request that fails, whatever else is said meanwhile.
+async fn refusal(parts: &mut Parts) -> (u64, WireError) {
+    loop {
+        match tokio::time::timeout(Duration::from_secs(60), read(parts)).await.expect("it answers") {
+            ControlMessage::Reply(Reply { id, body: Body::Failed { error }, .. }) => return (id, error),
+            ControlMessage::Close(close) => panic!("it closes: {close:?}"),
+            _ => {}
+        }
+    }
+}
+
+fn push_into(name: &str) -> Op {
+    let (publish, durability) = (PublishMode::Replace, Durability::None);
+    Op::Push(Push { path: path(name), place: Place::Into, publish, durability, checksum: false })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_much_or_not_known_is_refused_in_words() {
+    let served = serve().await;
+    fs::create_dir(served.home.path().join("served/d")).unwrap();
+    let mut parts = by_hand(&served).await;
+    // Request 5, with an operation of a version to come.
+    parts.writer.write_frame(frame::REQUEST, b"\xa2\x00\x05\x01\x82\x0b\xa0").await.unwrap();
+    let error = "this server does not know that operation; it may be older than the client";
+    assert_eq!(refusal(&mut parts).await, (5, Code::UNSUPPORTED.because(error)));
+    for id in 1..=limits::TRANSFERS_OPEN_MAX as u64 + 1 {
+        write(&mut parts, Request { id, op: push_into("d") }.into()).await;
+    }
+    let error = "16 transfers are under way in this session already; wait until one has ended";
+    assert_eq!(refusal(&mut parts).await, (17, Code::LIMIT.because(error)));
+    // Listings that nobody reads are not answered, and more than may wait cannot be on their way.
+    for number in 0..3000 {
+        fs::write(served.home.path().join(format!("served/d/{}{number:04}", "x".repeat(240))), "").unwrap();
+    }
+    for id in 100..400 {
+        write(&mut parts, Request { id, op: Op::List { path: path("d") } }.into()).await;
+    }
+    let error = "too many requests of this session wait for an answer; ask again when some have one";
+    assert_eq!(refusal(&mut parts).await.1, Code::LIMIT.because(error));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_breaks_the_order_of_a_session_is_told_how() {
+    let served = serve().await;
+    let misdeeds = [
+        (
+            vec![Request { id: 1, op: push_into("d") }.into(), Request { id: 1, op: push_into("d") }.into()],
+            "a request has the number of a transfer that is under way",
+        ),
+        (
+            vec![Hello { versions: vec![1], agent: "again".into() }.into()],
+            "this message has no place in an open session",
+        ),
+    ];
+    for (messages, sentence) in misdeeds {
+        let mut parts = by_hand(&served).await;
+        for message in messages {
+            write(&mut parts, message).await;
+        }
+        let close = loop {
+            if let ControlMessage::Close(close) = read(&mut parts).await {
+                break close;
+            }
+        };
+        assert_eq!(close.error, Some(Code::PROTOCOL.because(sentence)));
+    }
 }

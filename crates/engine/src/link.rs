@@ -322,7 +322,8 @@ impl Link {
                 }
                 Ok(None) => {}
                 Err(Misbehaved::UnknownOperation { request: id, .. }) if self.0.role == Role::Server => {
-                    let error = Code::UNSUPPORTED.because("this server does not know that operation");
+                    let error = Code::UNSUPPORTED
+                        .because("this server does not know that operation; it may be older than the client");
                     self.send(Reply { id, more: false, body: sft_wire::message::Body::Failed { error } })
                         .await;
                 }
@@ -356,7 +357,7 @@ impl Link {
                     }
                 }
                 None => {
-                    let error = Code::PROTOCOL.because("this message does not belong into an open session");
+                    let error = Code::PROTOCOL.because("this message has no place in an open session");
                     return Err(LinkEnd::Misbehaved(error));
                 }
             },
@@ -374,7 +375,7 @@ impl Link {
             (ports.contains_key(&request.id), ports.len())
         };
         if taken {
-            let error = Code::PROTOCOL.because("a request bears the number of one that is not answered");
+            let error = Code::PROTOCOL.because("a request has the number of a transfer that is under way");
             return Err(LinkEnd::Misbehaved(error));
         }
         Ok((open < limits::TRANSFERS_OPEN_MAX).then(|| self.transfer(request.id)))
@@ -405,10 +406,9 @@ impl Link {
             let unit = read_unit(frame.ty, &frame.payload).map_err(|f| LinkEnd::Misbehaved(f.to_wire()))?;
             let Some(unit) = unit else { continue };
             let Some(port) = self.ports().get(&unit.transfer()).cloned() else { continue };
-            let weight = port
-                .account
-                .take(frame.payload.len() as u64)
-                .ok_or_else(|| LinkEnd::Misbehaved(Code::LIMIT.because("data came beyond the window")))?;
+            let weight = port.account.take(frame.payload.len() as u64).ok_or_else(|| {
+                LinkEnd::Misbehaved(Code::LIMIT.because("data came beyond the window that was granted"))
+            })?;
             let _ = port.data.send(Arrival { transport, unit, weight });
         }
     }

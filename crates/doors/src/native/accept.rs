@@ -59,7 +59,7 @@ impl Door {
             }
             Ok(Err(Refusal::Say(error))) => refuse(parts, error).await,
             Ok(Err(Refusal::Gone)) => {}
-            Err(_) => refuse(parts, Code::TIMEOUT.because("the proof did not come in time")).await,
+            Err(_) => refuse(parts, Code::TIMEOUT.because(too_late())).await,
         }
     }
 
@@ -119,8 +119,9 @@ impl Door {
 
     async fn attach(&self, parts: &mut Parts, attach: &Attach) -> Result<Opening, Refusal> {
         let link = self.sessions.joined_by(attach, &parts.handle.exporter());
-        let link =
-            link.ok_or_else(|| Refusal::Say(Code::NO_SESSION.because("no such session takes a lane")))?;
+        let link = link.ok_or_else(|| {
+            Refusal::Say(Code::NO_SESSION.because("there is no such session, or it takes no more lanes"))
+        })?;
         say(&mut parts.writer, Attached {}.into()).await?;
         Ok(Opening::Lane(link))
     }
@@ -145,7 +146,10 @@ impl Door {
         let transport = handle.transport();
         let (link, events) = Link::start(reader, writer, handle, Role::Server);
         if !self.sessions.add(session, attach_secret, link.clone()) {
-            link.close(Some(Code::BUSY.because("this server has as many sessions as it can"))).await;
+            link.close(Some(
+                Code::BUSY.because("this server has as many sessions as it can; try again in a while"),
+            ))
+            .await;
             return;
         }
         if let Some((sender, receiver)) = data {
@@ -156,7 +160,7 @@ impl Door {
         let view = View::new(self.store.clone(), Arc::new(grant));
         tokio::select! {
             () = ops::answer_all(&link, view, events) => {}
-            () = expiry => link.close(Some(Code::DENIED.because("what was granted has expired"))).await,
+            () = expiry => link.close(Some(Code::DENIED.because("the access that was granted has expired; the owner of the server can grant more"))).await,
         }
         let end = link.ended().await;
         tracing::info!(%peer, reason = %end, "a session ends");
@@ -256,6 +260,10 @@ fn check_version(hello: &Hello) -> Result<(), Refusal> {
     Err(Refusal::Say(Code::UNSUPPORTED.because(text)))
 }
 
+fn too_late() -> String {
+    format!("no proof of a key came within {} s; try again", limits::AUTH_DEADLINE_MS / 1000)
+}
+
 fn out_of_turn(text: &str) -> Refusal {
     Refusal::Say(Code::PROTOCOL.because(text))
 }
@@ -281,3 +289,125 @@ const VERSION: u16 = 1;
 const AGENT: &str = concat!("sft/", env!("CARGO_PKG_VERSION"));
 /// How long a refused peer may take to read why.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs;
+    use std::net::Ipv4Addr;
+    use std::time::UNIX_EPOCH;
+
+    use sft_auth::{ClientKeys, KeySearch, ServerIdentity, prove};
+    use sft_base::EntryPath;
+    use sft_lane::{Accepted, BindOptions, Choice, ConnectOptions, Listener, Pin, connect};
+    use sft_store::{FaultStore, MemStore, Op as Call};
+    use sft_wire::message::{Body, Op, Request};
+
+    /// A door with one key to it.
+    struct House {
+        dir: tempfile::TempDir,
+        listener: Listener,
+        store: FaultStore,
+        door: Arc<Door>,
+    }
+
+    impl House {
+        /// The key stands in `authorized_keys` after these options.
+        async fn new(options: &str) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            ClientKeys::generate(&dir.path().join("id"), "tester", None).unwrap();
+            let key = fs::read_to_string(dir.path().join("id.pub")).unwrap();
+            let owners = dir.path().join("authorized_keys");
+            fs::write(&owners, format!("{options}{key}")).unwrap();
+            let identity = ServerIdentity::load_or_create(&dir.path().join("state")).unwrap();
+            let mut bind = BindOptions::new(identity.pkcs8_der().to_vec());
+            bind.addresses = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+            let listener = Listener::bind(bind).await.unwrap();
+            let policy = Policy::open(&dir.path().join("state"), owners, false).unwrap();
+            let store = FaultStore::new(MemStore::new());
+            let door = Arc::new(Door::new(identity.key(), policy, Arc::new(store.clone())));
+            Self { dir, listener, store, door }
+        }
+
+        /// Comes in, at a time that the door takes for now.
+        async fn enter(&self, now: fn() -> SystemTime) -> Parts {
+            let options = ConnectOptions { choice: Choice::Tcp, ..ConnectOptions::default() };
+            let address = self.listener.local_addresses()[0];
+            let mut parts = connect(&[address], "localhost", Pin::Any, &options).await.unwrap().first.split();
+            let search = KeySearch { identity: Some(self.dir.path().join("id")), ..KeySearch::default() };
+            let keys = ClientKeys::find(&search).unwrap();
+            let exporter = parts.handle.exporter();
+            let proof = prove(&keys.keys()[0], "", &exporter, &self.door.key, None, &mut |_| None).unwrap();
+            let sft_auth::Proof { user, public_key, signature, .. } = proof;
+            tell(&mut parts, Hello { versions: vec![VERSION], agent: "test".into() }).await;
+            tell(&mut parts, Proof { user, public_key, signature, invitation: None }).await;
+            let Some(Accepted::Native(connection, guard)) = self.listener.accept().await else {
+                panic!("nobody comes")
+            };
+            let door = self.door.clone();
+            tokio::spawn(async move { door.serve(connection, guard, now).await });
+            assert!(matches!(hear(&mut parts).await, ControlMessage::Welcome(_)));
+            parts
+        }
+    }
+
+    async fn tell(parts: &mut Parts, message: impl Into<ControlMessage>) {
+        let message = message.into();
+        parts.writer.write_frame(message.frame_type(), &message.encode()).await.unwrap();
+    }
+
+    async fn hear(parts: &mut Parts) -> ControlMessage {
+        let frame = parts.reader.read_frame(limits::CONTROL_FRAME_BYTES_MAX);
+        let frame = tokio::time::timeout(Duration::from_secs(60), frame).await.expect("it says something");
+        let frame = frame.unwrap().expect("it says something");
+        ControlMessage::decode(frame.ty, &frame.payload).unwrap().expect("it is no extension")
+    }
+
+    #[track_caller]
+    fn last_word(message: ControlMessage) -> (Code, String) {
+        match message {
+            ControlMessage::Close(Close { error: Some(error) }) => (error.code, error.text),
+            other => panic!("{other:?} is no last word"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_with_what_was_granted() {
+        let house = House::new("expiry-time=\"20200101\" ").await;
+        // When the door looks it is 2017, and the end lies ahead; when the session waits for it, it is past.
+        let mut guest = house.enter(|| UNIX_EPOCH + Duration::from_secs(1_500_000_000)).await;
+        let sentence = "the access that was granted has expired; the owner of the server can grant more";
+        assert_eq!(last_word(hear(&mut guest).await), (Code::DENIED, sentence.into()));
+    }
+
+    #[tokio::test]
+    async fn sessions_have_a_bound() {
+        let house = House::new("").await;
+        let _first = house.enter(SystemTime::now).await;
+        let link = loop {
+            match house.door.sessions.all().pop() {
+                Some(link) => break link,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        let others = (1..limits::SESSIONS_MAX as u128).map(u128::to_be_bytes);
+        others.for_each(|id| assert!(house.door.sessions.add(id, [0; 32], link.clone())));
+        let mut late = house.enter(SystemTime::now).await;
+        let sentence = "this server has as many sessions as it can; try again in a while";
+        assert_eq!(last_word(hear(&mut late).await), (Code::BUSY, sentence.into()));
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_the_server_costs_one_answer() {
+        let house = House::new("").await;
+        let mut guest = house.enter(SystemTime::now).await;
+        house.store.fail(Call::Space, 1, || panic!("ordered by a test"));
+        tell(&mut guest, Request { id: 1, op: Op::Space {} }).await;
+        let ControlMessage::Reply(reply) = hear(&mut guest).await else { panic!("it answers") };
+        let error = Code::INTERNAL.because("the server failed at this; its log says more");
+        assert_eq!((reply.id, reply.body), (1, Body::Failed { error }));
+        tell(&mut guest, Request { id: 2, op: Op::Stat { path: EntryPath::root() } }).await;
+        assert!(matches!(hear(&mut guest).await, ControlMessage::Reply(reply) if reply.id == 2));
+    }
+}

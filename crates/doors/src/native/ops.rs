@@ -22,7 +22,7 @@ pub(super) async fn answer_all(link: &Link, view: View, mut events: mpsc::Receiv
             event = events.recv() => match event {
                 Some(SessionEvent::Request(request, port)) => {
                     let Ok(permit) = open.clone().try_acquire_owned() else {
-                        let error = Code::LIMIT.because("too many requests are waiting for an answer");
+                        let error = Code::LIMIT.because("too many requests of this session wait for an answer; ask again when some have one");
                         link.send(failed(request.id, error)).await;
                         continue;
                     };
@@ -101,7 +101,7 @@ fn answer_at_once(view: &View, op: Op) -> Result<Body, WireError> {
             Body::Limits { limits }
         }
         Op::List { .. } | Op::Push(_) | Op::Pull(_) => {
-            return Err(Code::INTERNAL.because("this operation has more than one answer"));
+            unreachable!("`answer` takes what has more than one answer")
         }
     })
 }
@@ -234,8 +234,10 @@ fn failed(id: u64, error: WireError) -> Reply {
 }
 
 fn too_many_transfers() -> WireError {
-    Code::LIMIT
-        .because(format!("{} transfers are under way in this session already", limits::TRANSFERS_OPEN_MAX))
+    Code::LIMIT.because(format!(
+        "{} transfers are under way in this session already; wait until one has ended",
+        limits::TRANSFERS_OPEN_MAX
+    ))
 }
 
 /// A generous guess at what an entry takes besides its name and target.

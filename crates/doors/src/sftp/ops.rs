@@ -136,7 +136,9 @@ fn open_at(
     }
     let (file, began_draft) = match shared.draft(path) {
         Some(_) if flags.has(EXCLUSIVE) => {
-            return Err(Code::ALREADY_EXISTS.because(format!("{path}: it is being written")));
+            return Err(
+                Code::ALREADY_EXISTS.because(format!("{path}: it is being written already, by this client"))
+            );
         }
         Some(draft) => {
             if flags.has(TRUNCATE) {
@@ -174,7 +176,7 @@ fn begin(
     let exclusive = flags.has(CREATE) && flags.has(EXCLUSIVE);
     let mode = attributes.permissions.unwrap_or(0o666) & 0o777;
     match view.stat(path) {
-        Ok(_) if exclusive => Err(Code::ALREADY_EXISTS.because(format!("{path}: it exists already"))),
+        Ok(_) if exclusive => Err(Code::ALREADY_EXISTS.because(exists(path))),
         Ok(stat) if stat.meta.kind == Kind::Dir => {
             Err(Code::IS_A_DIRECTORY.because(format!("{path}: it is a directory")))
         }
@@ -201,12 +203,12 @@ fn begin(
 /// A file that could not be published for want of a directory is better refused at once.
 fn check_parent(shared: &Shared, path: &EntryPath) -> Result<(), WireError> {
     let Some(parent) = path.parent() else {
-        return Err(Code::IS_A_DIRECTORY.because("the root is a directory"));
+        return Err(Code::IS_A_DIRECTORY.because("/: it is a directory"));
     };
     match shared.paths.view.stat(&parent) {
-        Ok(stat) if stat.meta.kind == Kind::Link => {
-            Err(Code::LEADS_OUTSIDE.because(format!("{parent}: it is a link")))
-        }
+        // Where it leads, whoever knows of links tries next; this is told if that is nowhere.
+        Ok(stat) if stat.meta.kind == Kind::Link => Err(Code::LEADS_OUTSIDE
+            .because(format!("{parent}: it is a link that leads to no directory that is served"))),
         Ok(stat) if stat.meta.kind != Kind::Dir => {
             Err(Code::NOT_A_DIRECTORY.because(format!("{parent}: it is not a directory")))
         }
@@ -214,6 +216,10 @@ fn check_parent(shared: &Shared, path: &EntryPath) -> Result<(), WireError> {
         Err(error) if error.code == Code::DENIED => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+fn exists(path: &EntryPath) -> String {
+    format!("{path}: an entry of this name exists already")
 }
 
 fn open_dir(shared: &Arc<Shared>, id: u32, path: &[u8]) -> Outcome<Vec<u8>> {
@@ -305,7 +311,7 @@ fn rename(shared: &Shared, from: &[u8], to: &[u8], replace: bool) -> Outcome<()>
     let rename = |from: &EntryPath, to: &EntryPath| {
         let Some(draft) = shared.draft(from) else { return paths.view.rename(from, to, replace) };
         if !replace && paths.view.stat(to).is_ok() {
-            return Err(Code::ALREADY_EXISTS.because(format!("{to}: it exists already")));
+            return Err(Code::ALREADY_EXISTS.because(exists(to)));
         }
         draft.rename_draft(to, replace)?;
         shared.take_draft(from);
