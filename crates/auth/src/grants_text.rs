@@ -19,7 +19,7 @@ use crate::utc;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedGrants {
     /// Bytes that are no text.
-    #[error("it is not UTF-8")]
+    #[error("it is not UTF-8, as a text file has to be")]
     NotText(#[source] std::str::Utf8Error),
     /// Not TOML, or not with these keys.
     #[error("{0}")]

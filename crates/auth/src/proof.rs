@@ -161,7 +161,9 @@ mod tests {
         let keys = ClientKeys::find(&KeySearch { files: vec![path], ..KeySearch::default() }).unwrap();
         let signature = keys.keys()[0].sign(&message, &mut |_| None).unwrap();
         let claimed = Proof { signature, ..other };
-        assert!(matches!(verify_proof(&claimed, &EXPORTER, &SERVER), Err(ProofError::OtherKey { .. })));
+        let told = verify_proof(&claimed, &EXPORTER, &SERVER).unwrap_err().to_string();
+        let signer = keys.keys()[0].public();
+        assert_eq!(told, format!("the proof names one key and was signed by another, {signer}"));
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use sft_auth::{
     AgentError, ClientKeys, Fingerprint, FoldersError, Grants, IdentityError, InviteLink, KeyFileError,
-    KeySearch, PrivateKeyError, Proof, PublicKeyError, PublicKeyId, Rights, ServerIdentity, ServerKey,
-    ServerName, SignError, SignatureError, Trust, verify_proof,
+    KeySearch, Policy, PrivateKeyError, Proof, PublicKeyError, PublicKeyId, Rights, ServerIdentity,
+    ServerKey, ServerName, SignError, SignatureError, Trust, verify_proof,
 };
 use tempfile::TempDir;
 
@@ -192,7 +193,7 @@ fn of_files_about_servers_and_guests() {
     let pin = format!("SHA256:{}", "A".repeat(43));
     let twice = format!("nas:1303 {pin}\nNAS:1303 {pin}\n");
     let trust = |path: PathBuf| general(&dir, told_of(Trust::open(&path)));
-    let grants = |text: &str| {
+    let grants = |text: &[u8]| {
         file(&dir, "grants.toml", text, 0o600);
         let told = general(&dir, told_of(Grants::open(dir.path()).unwrap().enrolled()));
         told.lines().next().unwrap().to_owned()
@@ -205,8 +206,9 @@ fn of_files_about_servers_and_guests() {
         trust(file(&dir, "wrong", "# mine\nnonsense\n", 0o600)),
         trust(file(&dir, "twice", twice, 0o600)),
         trust(file(&dir, "shared", "", 0o666)),
-        grants("[[key]]\nkey = \"x\"\npath = \"/\"\nrights = \"list\"\n"),
-        grants("[[key]]\nexpieres = \"soon\"\n"),
+        grants(b"[[key]]\nkey = \"x\"\npath = \"/\"\nrights = \"list\"\n"),
+        grants(b"[[key]]\nexpieres = \"soon\"\n"),
+        grants(b"# f\xfcr G\xe4ste\n"),
         identity(b"no key"),
     ];
     assert_told(
@@ -217,7 +219,34 @@ fn of_files_about_servers_and_guests() {
             "DIR/shared can be changed by others (mode 0666); run `chmod go-w DIR/shared` and try again",
             "DIR/grants.toml cannot be understood; put it right, or move it away to begin with none: `key = \"x\"` of key 1 is not understood",
             "DIR/grants.toml cannot be understood; put it right, or move it away to begin with none: TOML parse error at line 2, column 1",
+            "DIR/grants.toml cannot be understood; put it right, or move it away to begin with none: it is not UTF-8, as a text file has to be: invalid utf-8 sequence of 1 bytes from index 3",
             "DIR/identity is not an Ed25519 key in OpenSSH's format without a passphrase; put back the one this server had, or move it away to start with a new identity that every client must be told of",
+        ],
+    );
+}
+
+/// For the log of a server alone: whoever is not let in does not learn it.
+#[test]
+fn of_files_that_keep_everybody_out() {
+    let dir = tempfile::tempdir().unwrap();
+    ClientKeys::generate(&dir.path().join("k"), "", None).unwrap();
+    let search = KeySearch { identity: Some(dir.path().join("k")), ..KeySearch::default() };
+    let keys = ClientKeys::find(&search).unwrap();
+    let key = keys.keys()[0].public();
+    let owners = file(&dir, "authorized_keys", "", 0o666);
+    let policy = Policy::open(dir.path(), owners.clone(), false).unwrap();
+    let refused = || {
+        let log = policy.admit_proven(key, SystemTime::now()).unwrap_err().log_text();
+        general(&dir, log.replace(&key.to_string(), "KEY"))
+    };
+    let shared = refused();
+    fs::set_permissions(&owners, PermissionsExt::from_mode(0o600)).unwrap();
+    file(&dir, "grants.toml", b"\xff", 0o600);
+    assert_told(
+        [shared, refused()],
+        &[
+            "key KEY was not let in: the key is not enrolled, and whether it is the owner's cannot be said: the owner's keys are not used: DIR/authorized_keys can be changed by others (mode 0666); run `chmod go-w DIR/authorized_keys` and try again",
+            "key KEY was not let in: nobody but the owner is let in: DIR/grants.toml cannot be understood; put it right, or move it away to begin with none: it is not UTF-8, as a text file has to be: invalid utf-8 sequence of 1 bytes from index 0",
         ],
     );
 }

@@ -61,7 +61,7 @@ impl Writer {
             EntryKind::Link => self.decide_link(number, &target, entry),
             EntryKind::File => self.decide_file(number, &target, entry).map(|decision| (decision, None)),
             EntryKind::DirEnd | EntryKind::Other => {
-                Err(Code::PROTOCOL.because("only files, directories and links are decided on"))
+                unreachable!("the machine asks about files, directories and links alone")
             }
         });
         if decided.is_err() && entry.kind == EntryKind::Dir {
@@ -314,7 +314,7 @@ impl Writer {
         if let Some(error) = &file.error {
             return Err(error.clone());
         }
-        let promised = file.digest.ok_or_else(|| Code::PROTOCOL.because("a packed file has no digest"))?;
+        let promised = file.digest.expect("what was decoded has a digest where it has no error");
         let verified = Digest::of(content).verify(promised, entry.size).ok_or_else(|| {
             Code::INTEGRITY
                 .because(format!("{}: it arrived with another content than it was sent with", entry.path))
@@ -356,3 +356,25 @@ fn gone() -> WireError {
 
 /// As many as may be offered and not settled at a time.
 const UNDONE_MAX: usize = limits::WINDOW_ENTRIES_MAX as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use sft_auth::Grant;
+    use sft_store::MemStore;
+    use sft_wire::message::Place;
+
+    /// A piece may be on its way to its stage when another piece of the same file turns out to be damaged.
+    #[test]
+    fn what_comes_for_a_file_that_was_given_up_is_not_written() {
+        let view = View::new(Arc::new(MemStore::new()), Arc::new(Grant::owner_local()));
+        let destination = Destination::resolve(&view, EntryPath::root(), Place::Into).unwrap();
+        let writer = Writer::new(view, destination, PublishMode::Replace, Durability::None, false);
+        let content = Bytes::from_static(b"late");
+        let header = PieceHeader { transfer: 1, unit: 0, entry: 0, offset: 0, cv: node_cv(0, &content) };
+        let error = writer.write_piece(&header, &content).unwrap_err();
+        assert_eq!(error, Code::CANCELLED.because("the file was given up"));
+        assert_eq!(writer.finish_stage(0).unwrap_err(), error);
+    }
+}

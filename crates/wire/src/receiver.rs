@@ -490,7 +490,8 @@ impl Receiver {
             *state = State::Publishing;
             return vec![ReceiverEvent::Complete { entry, verified }];
         }
-        let error = Code::INTEGRITY.because("the content does not have the digest that the sender found");
+        let error = Code::INTEGRITY
+            .because("what came does not have the digest that the sender found; copy it again");
         let mut events = vec![ReceiverEvent::Discard { entry }];
         events.extend(self.fail(entry, error));
         events

@@ -79,5 +79,6 @@ fn numbers_of_units_that_leave_gaps_are_not_remembered_for_ever() {
     for unit in 0..UNIT_GAPS_MAX as u64 {
         send(2 * unit).unwrap();
     }
-    assert_eq!(send(2 * UNIT_GAPS_MAX as u64).unwrap_err().code, Code::LIMIT);
+    let error = Code::LIMIT.because("too many data units were left out");
+    assert_eq!(send(2 * UNIT_GAPS_MAX as u64).unwrap_err(), error);
 }

@@ -1,6 +1,11 @@
 //! What is said of messages that cannot be read: each sentence once.
 
-use sft_wire::{Broken, CborFault, Code, ControlMessage, Misbehaved, decode_piece};
+use sft_base::limits::PIECE_BYTES;
+use sft_base::{Digest, EntryPath, Node, node_cv};
+use sft_wire::message::{Entry, EntryKind, Finish, Finished, Offer, PieceHeader, Stamp, Window};
+use sft_wire::{
+    Broken, CborFault, Code, ControlMessage, Decision, Misbehaved, Receiver, ReceiverEvent, decode_piece,
+};
 
 #[test]
 fn of_bytes_that_are_not_what_they_should_be() {
@@ -50,4 +55,36 @@ fn of_bytes_that_are_not_what_they_should_be() {
         assert_eq!(error.to_string(), sentence);
     }
     assert_eq!(Code::READ.because("a text for people").to_string(), "a text for people");
+}
+
+/// Each piece is what it was sent as, and the whole is not what the sender read: it changed meanwhile, or was not all sent.
+#[test]
+fn of_content_that_does_not_come_together() {
+    let entry = Entry {
+        path: EntryPath::from_names([&b"f"[..]]).unwrap(),
+        kind: EntryKind::File,
+        size: PIECE_BYTES + 1,
+        modified: Stamp { secs: 0, nanos: 0 },
+        mode: 0o644,
+        target: None,
+        digest: None,
+        occupied: None,
+    };
+    let mut receiver = Receiver::new(1, Window { bytes: 1 << 20, entries: 1 });
+    let offer =
+        Offer { transfer: 1, first: 0, entries: vec![entry.clone()], failures: Vec::new(), last: true };
+    receiver.handle(offer.into()).unwrap();
+    receiver.decided(0, Decision::Want(Vec::new()));
+    for (unit, content) in [vec![0; PIECE_BYTES as usize], vec![7]].into_iter().enumerate() {
+        let (unit, offset) = (unit as u64, unit as u64 * PIECE_BYTES);
+        let cv = node_cv(offset, &content);
+        let header = PieceHeader { transfer: 1, unit, entry: 0, offset, cv };
+        receiver.piece_arrived(&header, content.len() as u64).unwrap();
+        receiver.piece_done(unit, 0, Ok(Node { offset, log2: 20, cv }));
+    }
+    let finished = Finished { entry: 0, digest: Some(Digest::of(b"other")), error: None, sent: entry.size };
+    let events = receiver.handle(Finish { transfer: 1, files: vec![finished] }.into()).unwrap();
+    let error =
+        Code::INTEGRITY.because("what came does not have the digest that the sender found; copy it again");
+    assert_eq!(events, [ReceiverEvent::Discard { entry: 0 }, ReceiverEvent::Failed { entry, error }]);
 }
