@@ -138,8 +138,9 @@ fn losing_one_lane_of_several_costs_nothing_but_its_units() {
     assert!(count(&ran, "lane-up") > 4, "lost lanes are replaced: {ran:?}");
     assert_eq!(count(&ran, "reconnecting"), 0, "the session goes on: {ran:?}");
     let (quic, tcp) = bytes_over(&ran);
-    // What waits in the buffers of a connection is lost with it.
-    assert!(quic + tcp < 60 * MIB + 40 * MIB, "{quic} + {tcp}");
+    // What waits in the buffers of a connection is lost with it: by the system's defaults 4 MiB to be sent and 6 MiB that
+    // came, before the relay and behind it.
+    assert!(quic + tcp < 60 * MIB + 3 * 20 * MIB, "{quic} + {tcp}");
 }
 
 #[test]
