@@ -2,6 +2,7 @@
 //!
 //! Whoever stops reading stdout, such as `head`, ends the command without a complaint.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
@@ -148,6 +149,26 @@ impl Voice {
 
     /// A line to stderr. A lost stderr is nobody's concern: there is no other place to tell it.
     fn stderr(&self, text: &str) {
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(io::stderr().lock(), "{}", harmless(text));
+    }
+}
+
+/// Text that may quote a file or another machine, without what a terminal would obey.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return text.into();
+    }
+    text.chars().map(|c| if obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_replaced() {
+        assert_eq!(harmless("line 2\n |\u{1b}[31m \u{9b}1\r"), "line 2\n |\u{fffd}[31m \u{fffd}1\u{fffd}");
+        assert!(matches!(harmless("naïve:\t✓\n"), Cow::Borrowed(_)));
     }
 }
