@@ -123,6 +123,24 @@ async fn open_follows_its_flags() {
 }
 
 #[tokio::test]
+async fn a_new_file_is_made_where_the_links_on_the_way_lead() {
+    let dir = folder();
+    std::fs::create_dir_all(dir.path().join("d/e")).unwrap();
+    std::os::unix::fs::symlink("d", dir.path().join("l")).unwrap();
+    std::os::unix::fs::symlink("/", dir.path().join("out")).unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    for path in ["l/a", "l/e/a"] {
+        let new = raw.open(path, WR | CREAT | TRUNC).await.handle();
+        raw.write(&new, 0, b"new").await.ok();
+        assert_eq!(raw.path(STAT, path).await.size(), 3, "who writes it sees it");
+        assert_eq!(raw.path(STAT, &path.replace('l', "d")).await.size(), 3);
+        raw.close(&new).await.ok();
+        assert_eq!(std::fs::read(dir.path().join(path)).unwrap(), b"new");
+    }
+    assert_eq!(raw.open("out/tmp/a", WR | CREAT).await.status(), DENIED);
+}
+
+#[tokio::test]
 async fn a_replaced_file_keeps_its_mode_and_a_new_one_has_what_was_asked() {
     use std::os::unix::fs::PermissionsExt;
     let dir = folder();

@@ -144,6 +144,10 @@ impl View {
         let how = if exclusive || !self.may_replace(path) { Publish::CreateOnly } else { Publish::Replace };
         let there = !exclusive && self.store.stat(path).is_ok();
         self.may_publish(path, there)?;
+        // A draft has no place; whether there is one for it is better said now than when all of its content has come.
+        if let Err(error @ StoreError::ThroughLink { .. }) = self.store.open_in_place(path) {
+            return Err(naming_error(&error, path));
+        }
         let file = self.store.draft(mode).map_err(|e| staging_error(&e))?;
         Ok(OpenFile::draft(file, self.clone(), path.clone(), how))
     }

@@ -248,10 +248,18 @@ fn stat(shared: &Shared, id: u32, path: &[u8], follow: bool) -> Outcome<Vec<u8>>
     let paths = &shared.paths;
     let stat = |path: &EntryPath| match shared.draft(path) {
         Some(draft) => draft.stat(),
-        None => paths.view.stat(path),
+        None => paths.view.stat(path).or_else(|error| draft_behind_links(shared, path).ok_or(error)?.stat()),
     };
     let stat = if follow { paths.at_target(path, stat) } else { paths.at(path, stat) }?;
     Ok(stat_reply(id, &stat))
+}
+
+/// A draft is known by its path without links.
+fn draft_behind_links(shared: &Shared, path: &EntryPath) -> Option<Arc<OpenFile>> {
+    if !shared.has_drafts() {
+        return None;
+    }
+    shared.draft(&shared.paths.real(path, false).ok()?)
 }
 
 fn set_stat(shared: &Shared, path: &[u8], asked: &FileAttributes, follow: bool) -> Outcome<()> {

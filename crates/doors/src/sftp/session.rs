@@ -212,6 +212,11 @@ impl Shared {
         drafts.get(path).and_then(Weak::upgrade).filter(|draft| draft.is_draft())
     }
 
+    /// Whether this session writes any draft.
+    pub(crate) fn has_drafts(&self) -> bool {
+        !self.drafts.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Notes that a draft is to be `path`; forgets those that are over.
     pub(crate) fn add_draft(&self, path: EntryPath, draft: &Arc<OpenFile>) {
         let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
