@@ -141,6 +141,25 @@ async fn a_new_file_is_made_where_the_links_on_the_way_lead() {
 }
 
 #[tokio::test]
+async fn a_handle_that_reads_sets_all_but_the_size() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = folder();
+    let file = dir.path().join("a");
+    std::fs::write(&file, "x").unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    let read = raw.open("a", RD).await.handle();
+    raw.ask(FSETSTAT, &[&string(&read), &permissions(0o640)]).await.ok();
+    raw.ask(FSETSTAT, &[&string(&read), &permissions(0o500)]).await.ok();
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o500);
+    assert_eq!(raw.ask(FSETSTAT, &[&string(&read), &size(0)]).await.status(), DENIED);
+    std::fs::rename(&file, dir.path().join("b")).unwrap();
+    std::fs::write(&file, "another").unwrap();
+    let reply = raw.ask(FSETSTAT, &[&string(&read), &permissions(0o777)]).await;
+    assert_eq!(reply.status(), FAILURE, "the name has gone to another file");
+    assert_ne!(file.metadata().unwrap().permissions().mode() & 0o777, 0o777);
+}
+
+#[tokio::test]
 async fn a_replaced_file_keeps_its_mode_and_a_new_one_has_what_was_asked() {
     use std::os::unix::fs::PermissionsExt;
     let dir = folder();

@@ -12,8 +12,8 @@ use super::status::{Failed, Outcome, Status, ok};
 
 /// A file that is open, shared with whatever copies from it.
 pub(crate) enum File {
-    /// For reading alone.
-    Source(Box<dyn Source>),
+    /// For reading alone, and where it was opened.
+    Source(Box<dyn Source>, EntryPath),
     /// For writing, and perhaps for reading.
     Open(OpenedFile),
 }
@@ -39,7 +39,7 @@ pub(crate) struct Dir {
 impl File {
     pub(crate) fn stat(&self) -> Outcome<Stat> {
         match self {
-            Self::Source(source) => source.stat().map_err(|e| wire_error(&e).into()),
+            Self::Source(source, _) => source.stat().map_err(|e| wire_error(&e).into()),
             Self::Open(opened) => Ok(opened.file.stat()?),
         }
     }
@@ -47,7 +47,7 @@ impl File {
     /// Fills `buffer` from `offset`, short only at the end.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Outcome<usize> {
         match self {
-            Self::Source(source) => source.read_at(offset, buffer).map_err(|e| wire_error(&e).into()),
+            Self::Source(source, _) => source.read_at(offset, buffer).map_err(|e| wire_error(&e).into()),
             Self::Open(opened) if opened.reads => Ok(opened.file.read_at(offset, buffer)?),
             Self::Open(_) => Err(Failed::new(Status::PermissionDenied, "it was not opened for reading")),
         }
@@ -90,7 +90,7 @@ impl File {
 
     pub(crate) fn sync(&self) -> Outcome<()> {
         match self {
-            Self::Source(_) => Ok(()),
+            Self::Source(..) => Ok(()),
             Self::Open(opened) => Ok(opened.file.sync()?),
         }
     }
@@ -98,7 +98,7 @@ impl File {
     fn opened(&self) -> Outcome<&OpenedFile> {
         match self {
             Self::Open(opened) => Ok(opened),
-            Self::Source(_) => Err(Failed::new(Status::PermissionDenied, "it was not opened for writing")),
+            Self::Source(..) => Err(Failed::new(Status::PermissionDenied, "it was not opened for writing")),
         }
     }
 }

@@ -54,7 +54,8 @@ pub(crate) fn answer(shared: &Arc<Shared>, id: u32, request: Request) -> Vec<u8>
         Request::Limits => Ok(extensions::limits(id)),
         Request::CheckName { path, check } => {
             let opened = paths.at_target(&path, |path| paths.view.open(path));
-            opened.map_err(Failed::from).and_then(|file| extensions::check(id, &File::Source(file), &check))
+            let opened = opened.map(|source| File::Source(source, EntryPath::root()));
+            opened.map_err(Failed::from).and_then(|file| extensions::check(id, &file, &check))
         }
         Request::Unknown { name } => {
             Err(Failed::new(Status::Unsupported, format!("{name} is not served here")))
@@ -71,7 +72,7 @@ pub(crate) fn answer_file(shared: &Arc<Shared>, file: &Arc<File>, id: u32, reque
         Request::Read { offset, length, .. } => file.read(id, offset, length),
         Request::Write { offset, content, .. } => Ok(finished(id, file.write(offset, &content))),
         Request::HandleStat { .. } => file.stat().map(|stat| stat_reply(id, &stat)),
-        Request::HandleSetStat { attributes, .. } => Ok(finished(id, file.set(&attributes))),
+        Request::HandleSetStat { attributes, .. } => Ok(finished(id, set_handle(shared, file, &attributes))),
         Request::Sync { .. } => Ok(finished(id, file.sync())),
         Request::Close { .. } => Ok(finished(id, close(shared, file))),
         Request::HandleStatFileSystem { .. } => extensions::space(shared, id),
@@ -132,7 +133,7 @@ fn open_at(
 ) -> Result<File, WireError> {
     let view = &shared.paths.view;
     if !flags.has(WRITE | APPEND | CREATE | TRUNCATE) && shared.draft(path).is_none() {
-        return view.open(path).map(File::Source);
+        return view.open(path).map(|source| File::Source(source, path.clone()));
     }
     let (file, began_draft) = match shared.draft(path) {
         Some(_) if flags.has(EXCLUSIVE) => {
@@ -240,7 +241,7 @@ fn close(shared: &Shared, file: &File) -> Outcome<()> {
             shared.take_draft(&opened.path);
             Ok(opened.file.publish()?)
         }
-        File::Open(_) | File::Source(_) => Ok(()),
+        File::Open(_) | File::Source(..) => Ok(()),
     }
 }
 
@@ -281,6 +282,21 @@ fn set_stat(shared: &Shared, path: &[u8], asked: &FileAttributes, follow: bool) 
     };
     let unapplied = if follow { paths.at_target(path, set) } else { paths.at(path, set) }?;
     applied(&unapplied)?;
+    owner_is_left(asked)
+}
+
+/// Attributes may be set by a handle that only reads; the size may not. As long as the file has its name, that is.
+fn set_handle(shared: &Shared, file: &File, asked: &FileAttributes) -> Outcome<()> {
+    let (File::Source(source, path), None) = (file, asked.size) else { return file.set(asked) };
+    let view = &shared.paths.view;
+    let opened = source.stat().map_err(|e| Failed::from(sft_engine::wire_error(&e)))?;
+    if view.stat(path)?.version != opened.version {
+        return Err(Failed::new(Status::Failure, format!("{path}: it is not the file that was opened")));
+    }
+    let attributes = wanted(asked, view.grant().set_id());
+    if attributes != sft_store::Attributes::default() {
+        applied(&view.set_attributes(path, &attributes)?)?;
+    }
     owner_is_left(asked)
 }
 
