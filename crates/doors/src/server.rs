@@ -156,7 +156,7 @@ impl Server {
     /// Serves until `stop` is done, then lets everyone go and says what was under way.
     pub async fn run(self, stop: impl Future<Output = ()>) -> StopReport {
         let Self { listener, store, doors, .. } = self;
-        let expiry = tokio::spawn(expire_stages(store));
+        let expiry = tokio::spawn(expire_stages(store, doors.ssh.clone()));
         let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -239,10 +239,11 @@ async fn stop_sessions(sessions: &Sessions) -> StopReport {
 }
 
 /// Removes stages nobody came back for, at the start and every hour.
-async fn expire_stages(store: Arc<dyn StoreDebug>) {
+async fn expire_stages(store: Arc<dyn StoreDebug>, ssh: Option<Arc<ssh::Door>>) {
     loop {
-        let store = store.clone();
+        let (store, ssh) = (store.clone(), ssh.clone());
         let expired = tokio::task::spawn_blocking(move || {
+            ssh.inspect(|door| door.expire());
             store.expire_stages(Duration::from_secs(limits::STAGE_EXPIRY_S))
         });
         match expired.await {

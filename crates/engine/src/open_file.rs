@@ -1,6 +1,6 @@
 //! A file that a view has opened for writing: in place, or as a draft of what a path is to show.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sft_base::EntryPath;
 use sft_store::{Attributes, Publish, Stat, Unapplied};
@@ -8,14 +8,16 @@ use sft_wire::WireError;
 
 use crate::View;
 use crate::error::{staging_error, wire_error};
+use crate::written::Written;
 
 /// A regular file open for writing, and for reading as far as the grant goes.
 ///
 /// A draft that is dropped without [`OpenFile::publish`] is gone, and its path shows what it did.
 pub struct OpenFile {
-    file: Box<dyn sft_store::OpenFile>,
+    file: Arc<dyn sft_store::OpenFile>,
     view: View,
     fate: Mutex<Fate>,
+    written: Mutex<Written>,
 }
 
 /// What the file is, or is to be.
@@ -30,39 +32,64 @@ enum Fate {
 
 impl OpenFile {
     pub(crate) fn in_place(file: Box<dyn sft_store::OpenFile>, view: View, path: EntryPath) -> Self {
-        Self { file, view, fate: Mutex::new(Fate::InPlace(path)) }
+        Self::new(file.into(), view, Fate::InPlace(path), Written::default())
     }
 
     pub(crate) fn draft(
-        file: Box<dyn sft_store::OpenFile>,
+        file: Arc<dyn sft_store::OpenFile>,
         view: View,
         path: EntryPath,
         how: Publish,
+        written: Written,
     ) -> Self {
-        Self { file, view, fate: Mutex::new(Fate::Draft(path, how)) }
+        Self::new(file, view, Fate::Draft(path, how), written)
+    }
+
+    fn new(file: Arc<dyn sft_store::OpenFile>, view: View, fate: Fate, written: Written) -> Self {
+        Self { file, view, fate: Mutex::new(fate), written: Mutex::new(written) }
     }
 
     /// What is known of it now.
     pub fn stat(&self) -> Result<Stat, WireError> {
-        self.file.stat().map_err(|e| wire_error(&e))
+        let mut stat = self.file.stat().map_err(|e| wire_error(&e))?;
+        stat.meta.size = self.written().size(stat.meta.size);
+        Ok(stat)
     }
 
     /// Fills `buffer` from `offset`, short only at the end. What one has written oneself, in a draft, one may read.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, WireError> {
-        if let Fate::InPlace(path) = &*self.fate() {
+        let fate = self.fate().clone();
+        if let Fate::InPlace(path) = &fate {
             self.view.may_read(path)?;
         }
+        let mut written = self.written();
+        if written.is_over() {
+            if let Fate::Draft(path, _) = &fate {
+                self.view.may_read(path)?;
+            }
+            written.settle(&*self.file)?;
+        }
+        drop(written);
         self.file.read_at(offset, buffer).map_err(|e| wire_error(&e))
     }
 
-    /// Writes all of `content` at `offset`.
+    /// Writes all of `content` at `offset`. What fails keeps a draft from being published, unless it is written later.
     pub fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), WireError> {
-        self.file.write_at(offset, content).map_err(|e| staging_error(&e))
+        let ended = self.file.write_at(offset, content).map_err(|e| staging_error(&e));
+        if self.is_draft() {
+            let range = offset..offset.saturating_add(content.len() as u64);
+            self.written().note(&*self.file, range, ended.as_ref().copied())?;
+        }
+        ended
     }
 
     /// Cuts it off, or makes it longer with zeros.
     pub fn set_size(&self, size: u64) -> Result<(), WireError> {
-        self.file.set_size(size).map_err(|e| staging_error(&e))
+        let ended = self.file.set_size(size).map_err(|e| staging_error(&e));
+        if self.is_draft() {
+            self.written().note_size(size, ended.as_ref().copied());
+        }
+        ended
     }
 
     /// Applies attributes; those that could not be applied come back.
@@ -70,18 +97,43 @@ impl OpenFile {
         self.file.set_attributes(attributes).map_err(|e| wire_error(&e))
     }
 
-    /// Returns when the content is durable.
+    /// Returns when the content is durable. A draft's name will be when it is published.
     pub fn sync(&self) -> Result<(), WireError> {
+        self.written().is_to_last = true;
         self.file.sync().map_err(|e| wire_error(&e))
     }
 
-    /// Gives a draft its name, complete as it is; what has one already is left as it is.
+    /// Gives a draft its name, if all that was to be written to it was; what has one already is left as it is.
     pub fn publish(&self) -> Result<(), WireError> {
         let mut fate = self.fate();
         let Fate::Draft(path, how) = fate.clone() else { return Ok(()) };
         // Whatever comes of it, there is no second try.
-        *fate = Fate::InPlace(path.clone());
-        self.view.publish_draft(&*self.file, &path, how)
+        *fate = Fate::Unwanted;
+        let mut written = self.written();
+        if let Some(why) = written.lack() {
+            return Err(why.code.because(format!(
+                "{path}: not all of it was written, and nothing was changed: {}",
+                why.text
+            )));
+        }
+        written.settle(&*self.file)?;
+        let is_to_last = written.is_to_last;
+        drop(written);
+        if is_to_last {
+            self.file.sync().map_err(|e| wire_error(&e))?;
+        }
+        self.view.publish_draft(&*self.file, &path, how)?;
+        *fate = Fate::InPlace(path);
+        if is_to_last { self.view.flush() } else { Ok(()) }
+    }
+
+    /// Takes what is there of a draft, and how much of its beginning is without a gap. It will not be published.
+    pub(crate) fn abandon(&self) -> Option<(EntryPath, Arc<dyn sft_store::OpenFile>, u64)> {
+        let mut fate = self.fate();
+        let Fate::Draft(path, _) = &*fate else { return None };
+        let left = (path.clone(), self.file.clone(), self.written().whole());
+        *fate = Fate::Unwanted;
+        Some(left)
     }
 
     /// A draft is to become `to` instead of what it was begun for.
@@ -112,6 +164,10 @@ impl OpenFile {
 
     fn fate(&self) -> MutexGuard<'_, Fate> {
         self.fate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

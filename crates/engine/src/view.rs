@@ -13,6 +13,7 @@ use sft_wire::{Code, WireError};
 
 use crate::OpenFile;
 use crate::error::{naming_error, reading_error, source_error, staging_error, wire_error};
+use crate::written::Written;
 
 /// A store, and what one identity may do in it.
 #[derive(Clone)]
@@ -149,7 +150,33 @@ impl View {
             return Err(naming_error(&error, path));
         }
         let file = self.store.draft(mode).map_err(|e| staging_error(&e))?;
-        Ok(OpenFile::draft(file, self.clone(), path.clone(), how))
+        Ok(OpenFile::draft(file.into(), self.clone(), path.clone(), how, Written::default()))
+    }
+
+    /// A file that is to replace the one at `path`, and shows what that one has wherever nothing else is written.
+    pub fn draft_over(&self, path: &EntryPath) -> Outcome<OpenFile> {
+        self.check(Right::Replace, path)?;
+        // Copied within the store: whoever may replace it is not shown it by this.
+        let old = self.store.open(path).map_err(|e| reading_error(&e))?;
+        let written = Written::over(old).map_err(|e| wire_error(&e))?;
+        let file = self.store.draft(0o600).map_err(|e| staging_error(&e))?;
+        Ok(OpenFile::draft(file.into(), self.clone(), path.clone(), Publish::Replace, written))
+    }
+
+    /// A draft that has come so far before.
+    pub(crate) fn resumed_draft(
+        &self,
+        file: Arc<dyn sft_store::OpenFile>,
+        path: &EntryPath,
+        size: u64,
+    ) -> OpenFile {
+        let how = if self.may_replace(path) { Publish::Replace } else { Publish::CreateOnly };
+        OpenFile::draft(file, self.clone(), path.clone(), how, Written::up_to(size))
+    }
+
+    /// Whether anything is at a path, for our own decisions: nobody is told.
+    pub(crate) fn has_something(&self, path: &EntryPath) -> bool {
+        self.store.stat(path).is_ok()
     }
 
     /// A draft becomes what it was begun for.

@@ -1,9 +1,9 @@
 //! What a handle stands for, and what is asked of it: reading, writing, listing (draft, sections 6.4 to 6.7).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sft_base::EntryPath;
-use sft_engine::{OpenFile, wire_error};
+use sft_engine::{Moment, OpenFile, wire_error};
 use sft_store::{Attributes, Listing, Source, Stat};
 
 use super::attributes::{FileAttributes, long_name};
@@ -25,10 +25,25 @@ pub(crate) struct OpenedFile {
     pub(crate) reads: bool,
     /// Everything is written to the end.
     pub(crate) appends: bool,
-    /// Whether closing it publishes it.
-    pub(crate) began_draft: bool,
+    /// Whether closing it publishes it, and since when it is being written.
+    pub(crate) began_draft: Option<Moment>,
+    /// What is special about the first write.
+    pub(crate) first: Mutex<FirstWrite>,
     /// Whether bits that change who a program runs as may be set.
     pub(crate) set_id: bool,
+}
+
+/// What a client may mean by its first write, after an upload of its own was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstWrite {
+    /// What it says.
+    Plain,
+    /// To go on with what is there; or, from the beginning, to begin anew.
+    Resuming,
+    /// To go on with what it takes for its own beginning, if it is at the end: but that was never there.
+    Misled,
+    /// It has, and was refused: nothing else that it does by this handle is meant for what is there.
+    Refused,
 }
 
 /// A directory being listed.
@@ -73,12 +88,18 @@ impl File {
     pub(crate) fn write(&self, offset: u64, content: &[u8]) -> Outcome<()> {
         let opened = self.opened()?;
         let offset = if opened.appends { opened.file.stat()?.meta.size } else { offset };
+        opened.before_writing(offset)?;
         Ok(opened.file.write_at(offset, content)?)
     }
 
     pub(crate) fn set(&self, asked: &FileAttributes) -> Outcome<()> {
         let opened = self.opened()?;
         if let Some(size) = asked.size {
+            // The OpenSSH client cuts off where it thinks that it has come to.
+            if *opened.first() == FirstWrite::Refused {
+                return Err(Failed::new(Status::Failure, MISLED));
+            }
+            *opened.first() = FirstWrite::Plain;
             opened.file.set_size(size)?;
         }
         let attributes = wanted(asked, opened.set_id);
@@ -102,6 +123,41 @@ impl File {
         }
     }
 }
+
+impl OpenedFile {
+    pub(crate) fn first(&self) -> MutexGuard<'_, FirstWrite> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn before_writing(&self, offset: u64) -> Outcome<()> {
+        let mut first = self.first();
+        match *first {
+            FirstWrite::Plain => return Ok(()),
+            FirstWrite::Resuming if offset == 0 => self.file.set_size(0)?,
+            FirstWrite::Resuming => {
+                let size = self.file.stat()?.meta.size;
+                if offset > size {
+                    let text =
+                        format!("of this file {size} bytes have come; go on from there, or send all of it");
+                    return Err(Failed::new(Status::Failure, text));
+                }
+            }
+            FirstWrite::Misled => {
+                let size = self.file.stat()?.meta.size;
+                if size > 0 && offset >= size {
+                    *first = FirstWrite::Refused;
+                    return Err(Failed::new(Status::Failure, MISLED));
+                }
+            }
+            FirstWrite::Refused => return Err(Failed::new(Status::Failure, MISLED)),
+        }
+        *first = FirstWrite::Plain;
+        Ok(())
+    }
+}
+
+const MISLED: &str = "an upload that was to replace this file was cut off and is gone; what is here is not its beginning: \
+                      send the whole file again, or remove this one first";
 
 impl Dir {
     /// The reply to READDIR: many names at a time.

@@ -16,4 +16,4 @@ pub use attributes::FileAttributes;
 pub use local::{LocalError, serve_local};
 pub use packet::{DATA_BYTES_MAX, PACKET_BYTES_MAX};
 pub use request::{Check, Malformed, Request, decode};
-pub use session::serve;
+pub use session::{serve, serve_resuming};

@@ -1,6 +1,6 @@
 //! One answer for each kind of request, all through the view (spec/doors.md, "SFTP"). Everything here blocks.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use sft_base::{EntryPath, Kind};
 use sft_engine::OpenFile;
@@ -8,7 +8,9 @@ use sft_wire::{Code, WireError};
 
 use super::attributes::FileAttributes;
 use super::extensions;
-use super::files::{Dir, File, OpenedFile, applied, finished, name_reply, owner_is_left, stat_reply, wanted};
+use super::files::{
+    Dir, File, FirstWrite, OpenedFile, applied, finished, name_reply, owner_is_left, stat_reply, wanted,
+};
 use super::packet::Writing;
 use super::paths::shown;
 use super::request::Request;
@@ -135,6 +137,7 @@ fn open_at(
     if !flags.has(WRITE | APPEND | CREATE | TRUNCATE) && shared.draft(path).is_none() {
         return view.open(path).map(|source| File::Source(source, path.clone()));
     }
+    let mut first = FirstWrite::Plain;
     let (file, began_draft) = match shared.draft(path) {
         Some(_) if flags.has(EXCLUSIVE) => {
             return Err(
@@ -145,15 +148,18 @@ fn open_at(
             if flags.has(TRUNCATE) {
                 draft.set_size(0)?;
             }
-            (draft, false)
+            (draft, None)
         }
         None => {
-            let (file, is_draft) = begin(shared, path, flags, attributes)?;
-            let file = Arc::new(file);
-            if is_draft {
+            let now = shared.leftovers.now();
+            let begun = begin(shared, path, flags, attributes)?;
+            let file = Arc::new(begun.file);
+            first = begun.first;
+            if file.is_draft() {
                 shared.add_draft(path.clone(), &file);
             }
-            (file, is_draft)
+            let began_draft = file.is_draft().then_some(now);
+            (file, began_draft)
         }
     };
     Ok(File::Open(OpenedFile {
@@ -162,20 +168,29 @@ fn open_at(
         reads: flags.has(READ),
         appends: flags.has(APPEND),
         began_draft,
+        first: Mutex::new(first),
         set_id: view.grant().set_id(),
     }))
 }
 
-/// Opens for writing: what is made anew, or emptied, is a draft until it is closed; what is there is written in place.
+/// A file opened for writing.
+struct Begun {
+    file: OpenFile,
+    first: FirstWrite,
+}
+
+/// Opens for writing: what is made anew, emptied, or written over from end to end is a draft until it is closed; what is
+/// there is otherwise written in place.
 fn begin(
     shared: &Arc<Shared>,
     path: &EntryPath,
     flags: Flags,
     attributes: &FileAttributes,
-) -> Result<(OpenFile, bool), WireError> {
-    let view = &shared.paths.view;
+) -> Result<Begun, WireError> {
+    let (view, leftovers) = (&shared.paths.view, &shared.leftovers);
     let exclusive = flags.has(CREATE) && flags.has(EXCLUSIVE);
     let mode = attributes.permissions.unwrap_or(0o666) & 0o777;
+    let plain = |file| Begun { file, first: FirstWrite::Plain };
     match view.stat(path) {
         Ok(_) if exclusive => Err(Code::ALREADY_EXISTS.because(exists(path))),
         Ok(stat) if stat.meta.kind == Kind::Dir => {
@@ -184,21 +199,50 @@ fn begin(
         Ok(stat) if flags.has(TRUNCATE) => {
             // Opened to see that it may be written; it is not touched.
             view.open_in_place(path)?;
+            leftovers.forget(view, path);
             let draft = view.draft(path, 0o600, false)?;
-            let bits = if view.grant().set_id() { 0o7777 } else { 0o777 };
-            let kept = sft_store::Attributes { modified: None, mode: Some(stat.meta.mode & bits) };
-            draft.set_attributes(&kept)?;
-            Ok((draft, true))
+            keep_mode(shared, &draft, &stat)?;
+            Ok(plain(draft))
         }
-        Ok(_) => Ok((view.open_in_place(path)?, false)),
+        Ok(stat) => {
+            let in_place = view.open_in_place(path)?;
+            let is_misled = leftovers.was_cut_off(view, path);
+            let first = if is_misled { FirstWrite::Misled } else { FirstWrite::Plain };
+            // So scp begins to write a file over. What cannot be read cannot be kept where nothing is written.
+            let is_over = flags.has(CREATE) && !flags.has(READ | APPEND);
+            match is_over.then(|| view.draft_over(path)).and_then(Result::ok) {
+                Some(draft) => {
+                    keep_mode(shared, &draft, &stat)?;
+                    Ok(Begun { file: draft, first })
+                }
+                None => Ok(Begun { file: in_place, first }),
+            }
+        }
+        Err(error) if error.code == Code::NOT_FOUND && !exclusive && !flags.has(TRUNCATE) => {
+            match leftovers.resume(view, path)? {
+                Some(file) => Ok(Begun { file, first: FirstWrite::Resuming }),
+                None if flags.has(CREATE) => {
+                    check_parent(shared, path)?;
+                    view.draft(path, mode, exclusive).map(plain)
+                }
+                None => Err(error),
+            }
+        }
         // What may not be looked at may perhaps be made.
         Err(error) if flags.has(CREATE) && (error.code == Code::NOT_FOUND || error.code == Code::DENIED) => {
             check_parent(shared, path)?;
-            Ok((view.draft(path, mode, exclusive)?, true))
+            leftovers.forget(view, path);
+            view.draft(path, mode, exclusive).map(plain)
         }
-        Err(error) if error.code == Code::DENIED => Ok((view.open_in_place(path)?, false)),
+        Err(error) if error.code == Code::DENIED => view.open_in_place(path).map(plain),
         Err(error) => Err(error),
     }
+}
+
+fn keep_mode(shared: &Shared, draft: &OpenFile, of: &sft_store::Stat) -> Result<(), WireError> {
+    let bits = if shared.paths.view.grant().set_id() { 0o7777 } else { 0o777 };
+    let kept = sft_store::Attributes { modified: None, mode: Some(of.meta.mode & bits) };
+    draft.set_attributes(&kept).map(|_| ())
 }
 
 /// A file that could not be published for want of a directory is better refused at once.
@@ -236,12 +280,31 @@ fn handle(shared: &Arc<Shared>, id: u32, opened: Opened) -> Outcome<Vec<u8>> {
 
 /// A draft becomes what it was begun for.
 fn close(shared: &Shared, file: &File) -> Outcome<()> {
-    match file {
-        File::Open(opened) if opened.began_draft => {
-            shared.take_draft(&opened.path);
-            Ok(opened.file.publish()?)
-        }
-        File::Open(_) | File::Source(..) => Ok(()),
+    let File::Open(opened) = file else { return Ok(()) };
+    let Some(since) = opened.began_draft else { return Ok(()) };
+    shared.take_draft(&opened.path);
+    let (view, leftovers) = (&shared.paths.view, &shared.leftovers);
+    if *opened.first() == FirstWrite::Refused {
+        opened.file.give_up_draft();
+        return Ok(());
+    }
+    if *opened.first() == FirstWrite::Resuming {
+        leftovers.leave(view, &opened.file, since);
+        let text = format!("{}: only the beginning of it has come, and nothing was added", opened.path);
+        return Err(Failed::new(Status::Failure, text));
+    }
+    let was_draft = opened.file.is_draft();
+    opened.file.publish()?;
+    if was_draft {
+        leftovers.published(view, &opened.path);
+    }
+    Ok(())
+}
+
+/// What is left of a file that was not closed when the session ended.
+pub(crate) fn leave(shared: &Shared, file: &File) {
+    if let File::Open(OpenedFile { file, began_draft: Some(since), .. }) = file {
+        shared.leftovers.leave(&shared.paths.view, file, *since);
     }
 }
 
@@ -249,10 +312,23 @@ fn stat(shared: &Shared, id: u32, path: &[u8], follow: bool) -> Outcome<Vec<u8>>
     let paths = &shared.paths;
     let stat = |path: &EntryPath| match shared.draft(path) {
         Some(draft) => draft.stat(),
-        None => paths.view.stat(path).or_else(|error| draft_behind_links(shared, path).ok_or(error)?.stat()),
+        None => paths.view.stat(path).or_else(|error| match draft_behind_links(shared, path) {
+            Some(draft) => draft.stat(),
+            None if error.code == Code::NOT_FOUND => begun_before(shared, path).ok_or(error),
+            None => Err(error),
+        }),
     };
     let stat = if follow { paths.at_target(path, stat) } else { paths.at(path, stat) }?;
     Ok(stat_reply(id, &stat))
+}
+
+/// What there is of a file that an earlier session has not finished.
+fn begun_before(shared: &Shared, path: &EntryPath) -> Option<sft_store::Stat> {
+    let (paths, leftovers) = (&shared.paths, &shared.leftovers);
+    if leftovers.is_empty() {
+        return None;
+    }
+    leftovers.stat(&paths.view, path).or_else(|| leftovers.stat(&paths.view, &paths.real(path, false).ok()?))
 }
 
 /// A draft is known by its path without links.
@@ -307,12 +383,13 @@ fn remove(shared: &Shared, path: &[u8]) -> Outcome<()> {
         if let Some(draft) = &draft {
             draft.give_up_draft();
         }
+        let was_begun = shared.leftovers.forget(&paths.view, path) || draft.is_some();
         match paths.view.stat(path) {
             Ok(stat) if stat.meta.kind == Kind::Dir => {
                 Err(Code::IS_A_DIRECTORY.because(format!("{path}: it is a directory")))
             }
             // What was only a draft is gone with it.
-            Err(error) if error.code == Code::NOT_FOUND && draft.is_some() => Ok(()),
+            Err(error) if error.code == Code::NOT_FOUND && was_begun => Ok(()),
             _ => paths.view.remove(path, false).map(|_| ()),
         }
     };
@@ -333,7 +410,11 @@ fn remove_dir(shared: &Shared, path: &[u8]) -> Outcome<()> {
 fn rename(shared: &Shared, from: &[u8], to: &[u8], replace: bool) -> Outcome<()> {
     let paths = &shared.paths;
     let rename = |from: &EntryPath, to: &EntryPath| {
-        let Some(draft) = shared.draft(from) else { return paths.view.rename(from, to, replace) };
+        let Some(draft) = shared.draft(from) else {
+            paths.view.rename(from, to, replace)?;
+            shared.leftovers.published(&paths.view, to);
+            return Ok(());
+        };
         if !replace && paths.view.stat(to).is_ok() {
             return Err(Code::ALREADY_EXISTS.because(exists(to)));
         }

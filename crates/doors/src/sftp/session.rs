@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::BytesMut;
 use sft_base::EntryPath;
-use sft_engine::{OpenFile, View};
+use sft_engine::{Leftovers, OpenFile, View};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -25,6 +25,7 @@ use super::{extensions, ops};
 /// What the lanes of a session share.
 pub(crate) struct Shared {
     pub(crate) paths: Paths,
+    pub(crate) leftovers: Arc<Leftovers>,
     handles: Mutex<Handles>,
     /// Drafts that are open, by what they are to be: the session that writes one sees it.
     drafts: Mutex<HashMap<EntryPath, Weak<OpenFile>>>,
@@ -84,6 +85,16 @@ struct Reply {
 /// - Errors: what reading or writing failed with, or [`io::ErrorKind::InvalidData`] for what is no SFTP.
 pub async fn serve(
     view: View,
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin + Send + 'static,
+) -> io::Result<()> {
+    serve_resuming(view, Arc::default(), reader, writer).await
+}
+
+/// The same, with what earlier sessions have left; what this one leaves is put there.
+pub async fn serve_resuming(
+    view: View,
+    leftovers: Arc<Leftovers>,
     mut reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin + Send + 'static,
 ) -> io::Result<()> {
@@ -92,6 +103,7 @@ pub async fn serve(
     let room = Arc::new(Semaphore::new(ROOM_BYTES));
     let shared = Arc::new(Shared {
         paths: Paths::new(view),
+        leftovers,
         handles: Mutex::default(),
         drafts: Mutex::default(),
         replies,
@@ -314,6 +326,12 @@ async fn run_lane(shared: Arc<Shared>, mut lane: Lane, mut queue: mpsc::Unbounde
             Ok(lane) => lane,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
+    }
+    if let Lane::File(file) = lane {
+        let left = tokio::task::spawn_blocking(move || ops::leave(&shared, &file));
+        if let Err(error) = left.await {
+            std::panic::resume_unwind(error.into_panic());
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use russh::server::Config;
 use russh::{Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
 use sft_auth::{Policy, ServerIdentity};
 use sft_base::limits;
+use sft_engine::Leftovers;
 use sft_lane::EarlyGuard;
 use sft_store::Store;
 use tokio::net::TcpStream;
@@ -23,6 +24,8 @@ pub struct Door {
     config: Arc<Config>,
     policy: Arc<Policy>,
     store: Arc<dyn Store>,
+    /// What uploads have left that were cut off.
+    leftovers: Arc<Leftovers>,
     /// Places for sessions.
     places: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
@@ -44,12 +47,24 @@ impl Door {
         let key = PrivateKey::from_openssh(text.as_bytes()).map_err(|_| HostKeyError)?;
         let config = Arc::new(config(key));
         let places = Arc::new(Semaphore::new(limits::SESSIONS_MAX));
-        Ok(Self { config, policy, store, places, stopping: watch::Sender::new(false) })
+        Ok(Self {
+            config,
+            policy,
+            store,
+            leftovers: Arc::default(),
+            places,
+            stopping: watch::Sender::new(false),
+        })
     }
 
     /// Sessions that are open.
     pub fn sessions(&self) -> usize {
         limits::SESSIONS_MAX - self.places.available_permits()
+    }
+
+    /// Drops what uploads have left that were cut off long ago.
+    pub fn expire(&self) {
+        self.leftovers.expire();
     }
 
     /// Ends every session, after what it has asked for and been told.
@@ -65,8 +80,8 @@ impl Door {
         guard: EarlyGuard,
         now: fn() -> SystemTime,
     ) {
-        let (client, mut known) =
-            Client::new(self.policy.clone(), self.store.clone(), self.places.clone(), peer, now);
+        let (policy, store, leftovers) = (self.policy.clone(), self.store.clone(), self.leftovers.clone());
+        let (client, mut known) = Client::new(policy, store, leftovers, self.places.clone(), peer, now);
         // Until here it has shown nothing but that it can connect.
         let greeted =
             timeout_at(guard.deadline(), russh::server::run_stream(self.config.clone(), stream, client));

@@ -9,7 +9,7 @@ use russh::keys::{Algorithm, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure};
 use sft_auth::{Grant, Policy, PublicKeyId};
-use sft_engine::View;
+use sft_engine::{Leftovers, View};
 use sft_store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -19,6 +19,7 @@ use crate::sftp;
 pub(crate) struct Client {
     policy: Arc<Policy>,
     store: Arc<dyn Store>,
+    leftovers: Arc<Leftovers>,
     places: Arc<Semaphore>,
     peer: SocketAddr,
     now: fn() -> SystemTime,
@@ -43,13 +44,14 @@ impl Client {
     pub(crate) fn new(
         policy: Arc<Policy>,
         store: Arc<dyn Store>,
+        leftovers: Arc<Leftovers>,
         places: Arc<Semaphore>,
         peer: SocketAddr,
         now: fn() -> SystemTime,
     ) -> (Self, watch::Receiver<Known>) {
         let (known, is_known) = watch::channel(Known::NotYet);
         let (session, channels) = (None, HashMap::new());
-        (Self { policy, store, places, peer, now, known, session, channels }, is_known)
+        (Self { policy, store, leftovers, places, peer, now, known, session, channels }, is_known)
     }
 
     /// What a key is good for, once it is proven.
@@ -145,10 +147,10 @@ impl Handler for Client {
         let Some(stream) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
         session.channel_success(channel)?;
         let view = View::new(self.store.clone(), grant.clone());
-        let (peer, handle) = (self.peer, session.handle());
+        let (peer, handle, leftovers) = (self.peer, session.handle(), self.leftovers.clone());
         tokio::spawn(async move {
             let (mut reader, writer) = tokio::io::split(stream.into_stream());
-            let served = sftp::serve(view, &mut reader, writer).await;
+            let served = sftp::serve_resuming(view, leftovers, &mut reader, writer).await;
             match &served {
                 Ok(()) => tracing::debug!(%peer, "an SFTP session ends"),
                 Err(error) => tracing::info!(%peer, %error, "an SFTP session ends early"),

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sft_auth::Grant;
-use sft_doors::sftp::serve;
-use sft_engine::View;
+use sft_doors::sftp::serve_resuming;
+use sft_engine::{Leftovers, View};
 use sft_store::FsStore;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::task::JoinHandle;
@@ -72,10 +72,15 @@ impl Raw {
     }
 
     pub(crate) async fn with(root: &Path, grant: Grant) -> Self {
+        Self::among(root, grant, Arc::default()).await
+    }
+
+    /// With what other sessions have left.
+    pub(crate) async fn among(root: &Path, grant: Grant, leftovers: Arc<Leftovers>) -> Self {
         let view = View::new(Arc::new(FsStore::open(root).unwrap()), Arc::new(grant));
         let (ours, theirs) = tokio::io::duplex(256 << 10);
         let (reader, writer) = tokio::io::split(theirs);
-        let server = tokio::spawn(serve(view, reader, writer));
+        let server = tokio::spawn(serve_resuming(view, leftovers, reader, writer));
         let (from, to) = tokio::io::split(ours);
         let mut raw = Self { from, to, server, next: 0 };
         raw.to.write_all(&[0, 0, 0, 5, 1, 0, 0, 0, 3]).await.unwrap();
@@ -179,6 +184,8 @@ pub(crate) const OPEN: u8 = 3;
 pub(crate) const CLOSE: u8 = 4;
 pub(crate) const READ: u8 = 5;
 pub(crate) const WRITE: u8 = 6;
+pub(crate) const LSTAT: u8 = 7;
+pub(crate) const FSTAT: u8 = 8;
 pub(crate) const SETSTAT: u8 = 9;
 pub(crate) const FSETSTAT: u8 = 10;
 pub(crate) const OPENDIR: u8 = 11;
