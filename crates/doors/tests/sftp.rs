@@ -146,8 +146,9 @@ async fn a_handle_that_reads_sets_all_but_the_size() {
     let dir = folder();
     let file = dir.path().join("a");
     std::fs::write(&file, "x").unwrap();
+    std::os::unix::fs::symlink(".", dir.path().join("l")).unwrap();
     let mut raw = Raw::new(dir.path()).await;
-    let read = raw.open("a", RD).await.handle();
+    let read = raw.open("l/a", RD).await.handle();
     raw.ask(FSETSTAT, &[&string(&read), &permissions(0o640)]).await.ok();
     raw.ask(FSETSTAT, &[&string(&read), &permissions(0o500)]).await.ok();
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o500);

@@ -364,16 +364,11 @@ fn set_stat(shared: &Shared, path: &[u8], asked: &FileAttributes, follow: bool) 
 /// Attributes may be set by a handle that only reads; the size may not. As long as the file has its name, that is.
 fn set_handle(shared: &Shared, file: &File, asked: &FileAttributes) -> Outcome<()> {
     let (File::Source(source, path), None) = (file, asked.size) else { return file.set(asked) };
-    let view = &shared.paths.view;
     let opened = source.stat().map_err(|e| Failed::from(sft_engine::wire_error(&e)))?;
-    if view.stat(path)?.version != opened.version {
+    if shared.paths.view.stat(path)?.version != opened.version {
         return Err(Failed::new(Status::Failure, format!("{path}: it is not the file that was opened")));
     }
-    let attributes = wanted(asked, view.grant().set_id());
-    if attributes != sft_store::Attributes::default() {
-        applied(&view.set_attributes(path, &attributes)?)?;
-    }
-    owner_is_left(asked)
+    set_stat(shared, &shown(path), asked, false)
 }
 
 fn remove(shared: &Shared, path: &[u8]) -> Outcome<()> {
