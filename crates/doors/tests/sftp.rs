@@ -141,6 +141,26 @@ async fn a_new_file_is_made_where_the_links_on_the_way_lead() {
 }
 
 #[tokio::test]
+async fn what_was_written_before_is_seen_by_its_name() {
+    let dir = folder();
+    std::fs::write(dir.path().join("there"), "").unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    for (path, flags) in [("new", WR | CREAT | EXCL), ("there", WR)] {
+        let handle = raw.open(path, flags).await.handle();
+        let content = vec![7; 200_000];
+        for number in 1..=20_u64 {
+            let offset = ((number - 1) * 200_000).to_be_bytes();
+            raw.send(WRITE, &[&string(&handle), &offset, &string(&content)]).await;
+            let looked = raw.send(LSTAT, &[&string(path.as_bytes())]).await;
+            let replies = [raw.reply().await, raw.reply().await];
+            let seen = replies.iter().find(|reply| reply.id == looked).unwrap();
+            assert_eq!(seen.size(), number * 200_000, "{path}");
+        }
+        raw.close(&handle).await.ok();
+    }
+}
+
+#[tokio::test]
 async fn a_handle_that_reads_sets_all_but_the_size() {
     use std::os::unix::fs::PermissionsExt;
     let dir = folder();

@@ -1,8 +1,9 @@
 //! One SFTP session over any stream: requests in, replies out (spec/doors.md, "SFTP").
 //!
 //! Every handle has a lane of its own, a queue worked off in order by one job at a time; requests that name paths share
-//! one. So replies overtake each other between handles and never within one. A request that names a path waits for the
-//! closing of handles that was asked for before it. Whatever blocks runs in batches on the blocking pool.
+//! one. So replies overtake each other between handles and never within one. A request that names a path waits for all
+//! changes by handles, their closing among them, that were asked for before it: clients look at what they have just
+//! written by its name. Whatever blocks runs in batches on the blocking pool.
 
 use std::collections::HashMap;
 use std::io;
@@ -45,6 +46,8 @@ struct Handles {
 struct Handle {
     jobs: mpsc::UnboundedSender<Job>,
     file: Option<Arc<File>>,
+    /// When the last change that was asked for is over, and with it all before it.
+    changing: Option<oneshot::Receiver<()>>,
 }
 
 /// What a handle is to stand for.
@@ -157,7 +160,8 @@ async fn read_requests(
         match lane_of(&request) {
             Some(handle) => shared.to_handle(handle, id, request, cost, &mut closing),
             None => {
-                let after = std::mem::take(&mut closing);
+                let mut after = std::mem::take(&mut closing);
+                after.extend(shared.changes());
                 // The lane lives as long as this sender.
                 let _ = paths.send(Job { id, task: Task::Request(request), cost, after, _over: None });
             }
@@ -204,7 +208,7 @@ impl Shared {
         }
         let handle = handles.next;
         handles.next = (handle + 1) % super::packet::NO_HANDLE;
-        handles.open.insert(handle, Handle { jobs, file });
+        handles.open.insert(handle, Handle { jobs, file, changing: None });
         drop(handles);
         tokio::spawn(run_lane(self.clone(), lane, queue));
         Ok(handle)
@@ -257,6 +261,13 @@ impl Shared {
             _ => None,
         };
         let closes = matches!(request, Request::Close { .. });
+        let changes = matches!(
+            request,
+            Request::Write { .. }
+                | Request::HandleSetStat { .. }
+                | Request::Copy { .. }
+                | Request::Close { .. }
+        );
         let task = match (request, source) {
             (Request::Copy { offset, length, to_offset, .. }, Some(source)) => {
                 Task::Copy { source, offset, length, to_offset }
@@ -264,18 +275,24 @@ impl Shared {
             (Request::Copy { .. }, None) => return self.refuse(id, Failed::no_handle()),
             (request, _) => Task::Request(request),
         };
-        let Some(open) = handles.open.get(&handle) else {
+        let Some(open) = handles.open.get_mut(&handle) else {
             return self.refuse(id, Failed::no_handle());
         };
-        let (over, is_over) = oneshot::channel();
-        let over = closes.then_some(over);
+        let (over, is_over) = changes.then(oneshot::channel).unzip();
         // The lane lives as long as its sender.
         let _ = open.jobs.send(Job { id, task, cost, after: Vec::new(), _over: over });
         if closes {
             handles.open.remove(&handle);
             closing.retain_mut(|is_over| is_over.try_recv() == Err(oneshot::error::TryRecvError::Empty));
-            closing.push(is_over);
+            closing.extend(is_over);
+        } else if changes {
+            open.changing = is_over;
         }
+    }
+
+    /// The changes by handles that are open which were asked for since this was called last.
+    fn changes(&self) -> Vec<oneshot::Receiver<()>> {
+        self.handles().open.values_mut().filter_map(|handle| handle.changing.take()).collect()
     }
 
     fn refuse(&self, id: u32, failed: Failed) {
