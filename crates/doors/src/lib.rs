@@ -6,6 +6,7 @@
 
 pub mod mux;
 pub mod native;
+pub mod scp;
 pub mod sftp;
 pub mod ssh;
 

@@ -15,5 +15,6 @@ mod status;
 pub use attributes::FileAttributes;
 pub use local::{LocalError, serve_local};
 pub use packet::{DATA_BYTES_MAX, PACKET_BYTES_MAX};
+pub(crate) use paths::Paths;
 pub use request::{Check, Malformed, Request, decode};
 pub use session::{serve, serve_resuming};

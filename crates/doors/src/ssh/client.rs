@@ -13,7 +13,7 @@ use sft_engine::{Leftovers, View};
 use sft_store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::sftp;
+use crate::{scp, sftp};
 
 /// Answers for one connection.
 pub(crate) struct Client {
@@ -173,12 +173,27 @@ impl Handler for Client {
         command: &[u8],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let text = if command.starts_with(b"scp ") {
-            "This server does not speak the old protocol of scp: use scp without -O, or sftp."
-        } else {
-            "This server moves files and runs no commands: use sftp, scp or sft."
+        let command = match scp::Command::parse(command) {
+            Ok(command) => command,
+            Err(error) => return self.refuse(channel, &error.to_string(), session),
         };
-        self.refuse(channel, text, session)
+        let Some((grant, _)) = self.session.as_ref() else { return session.channel_failure(channel) };
+        let Some(stream) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
+        session.channel_success(channel)?;
+        let view = View::new(self.store.clone(), grant.clone());
+        let (peer, handle) = (self.peer, session.handle());
+        tokio::spawn(async move {
+            let (mut reader, writer) = tokio::io::split(stream.into_stream());
+            let served = scp::serve(view, &command, &mut reader, writer).await;
+            match &served {
+                Ok(well) => tracing::debug!(%peer, well, "an scp ends"),
+                Err(error) => tracing::info!(%peer, %error, "an scp ends early"),
+            }
+            // As for SFTP: before the last half of the stream goes.
+            let _ = handle.exit_status_request(channel, u32::from(!matches!(served, Ok(true)))).await;
+            drop(reader);
+        });
+        Ok(())
     }
 
     async fn env_request(
