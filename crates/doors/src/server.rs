@@ -184,9 +184,15 @@ fn door_for(accepted: Accepted, doors: &Open, connections: &mut JoinSet<()>) {
             let Some(door) = doors.native.clone() else { return };
             connections.spawn(async move { door.serve(connection, guard, SystemTime::now).await });
         }
-        Accepted::Plain { stream, remote_address, early } => {
+        Accepted::Plain { stream, is_quiet, remote_address, early } => {
             let Some(door) = doors.ssh.clone() else { return };
-            connections.spawn(serve_plain(door, stream, remote_address, early));
+            if is_quiet {
+                // Of all that is served, only SSH lets the server speak first.
+                let serving = async move { door.serve(stream, remote_address, early, SystemTime::now).await };
+                connections.spawn(serving);
+            } else {
+                connections.spawn(serve_plain(door, stream, remote_address, early));
+            }
         }
         // Nobody serves these yet; closing is the honest answer.
         Accepted::Other { .. } => {}

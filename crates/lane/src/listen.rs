@@ -31,6 +31,8 @@ pub enum Accepted {
     Plain {
         /// The connection.
         stream: TcpStream,
+        /// Whether the peer has sent nothing at all, and so waits to be spoken to.
+        is_quiet: bool,
         /// Where the peer is.
         remote_address: SocketAddr,
         /// Its place among the unauthenticated.
@@ -148,8 +150,8 @@ impl Listener {
 enum Begun {
     /// TLS, whose handshake is over; its round trip.
     Tls(Box<Tls>, Duration),
-    /// Something else.
-    Plain(TcpStream),
+    /// Something else, or nothing for a long time.
+    Plain { stream: TcpStream, is_quiet: bool },
     /// The same where nobody wants it, or an end.
     Foreign,
 }
@@ -226,11 +228,11 @@ impl Gate {
                 let early = EarlyGuard::new(place, deadline, None);
                 self.hand_out_tcp(*tls, rtt, canonical(remote), early).await;
             }
-            Ok(Ok(Begun::Plain(stream))) => {
+            Ok(Ok(Begun::Plain { stream, is_quiet })) => {
                 let early = EarlyGuard::new(place, deadline, None);
                 let remote_address = canonical(remote);
                 // The listener is gone, and the connection goes with it.
-                let _ = self.out.send(Accepted::Plain { stream, remote_address, early }).await;
+                let _ = self.out.send(Accepted::Plain { stream, is_quiet, remote_address, early }).await;
             }
             Ok(Ok(Begun::Foreign)) => tracing::debug!(%remote, "a TCP connection does not begin with TLS"),
             Ok(Err(error)) => tracing::debug!(%remote, %error, "a TLS handshake failed"),
@@ -242,10 +244,14 @@ impl Gate {
     async fn shake_tcp(&self, stream: TcpStream) -> io::Result<Begun> {
         tcp::tune(&stream);
         let mut first = [0; 1];
-        let peeked = stream.peek(&mut first).await?;
+        let peeked = match timeout(QUIET_MAX, stream.peek(&mut first)).await {
+            Ok(peeked) => peeked?,
+            Err(_) if self.plain => return Ok(Begun::Plain { stream, is_quiet: true }),
+            Err(_) => stream.peek(&mut first).await?,
+        };
         match (peeked, first[0]) {
             (1, TLS_HANDSHAKE) => {}
-            (1, _) if self.plain => return Ok(Begun::Plain(stream)),
+            (1, _) if self.plain => return Ok(Begun::Plain { stream, is_quiet: false }),
             _ => return Ok(Begun::Foreign),
         }
         let begun = Instant::now();
@@ -296,6 +302,9 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
 }
 
 /// The first byte of every TLS connection: a record of the handshake.
+/// A client that waits for the server to speak gives up after 5 s (`ssh-keyscan`). One of TLS must not be spoken to before it has
+/// spoken, and behind a forwarder its first bytes may come seconds after its connection.
+const QUIET_MAX: Duration = Duration::from_secs(3);
 const TLS_HANDSHAKE: u8 = 0x16;
 /// Finished handshakes that wait for [`Listener::accept`]; the rest wait in their tasks, each holding its place.
 const ACCEPTED_MAX: usize = 16;

@@ -42,7 +42,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Peer<R, W> {
             0 => Ok(true),
             1 => {
                 self.failed = true;
-                self.line().await?.map(|_| false).ok_or(io::ErrorKind::UnexpectedEof.into())
+                self.line().await?.map(|_| false).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
             }
             _ => Err(invalid("the client gives up")),
         }
