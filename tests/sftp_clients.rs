@@ -20,31 +20,15 @@ fn world() -> World {
     world
 }
 
-/// Writes `ssh_config` into a person's home, with the server's key known beforehand.
+/// Lets a person's OpenSSH know the server.
 fn introduce(world: &World, person: &Person) {
-    let home = person.home().display();
-    let port = world.port().to_string();
-    // However it ends, it has noted the key: `ssh-keyscan` waits for the server to speak, which this one does not.
-    let mut first = person.command(Path::new("ssh"));
-    first.args(["-F", "none", "-o", "StrictHostKeyChecking=accept-new", "-o", "BatchMode=yes", "-p", &port]);
-    first.arg("-o").arg(format!("UserKnownHostsFile={home}/known")).arg("x@127.0.0.1");
-    Running::start(first).wait(PATIENCE);
-    let config = format!(
-        "Host srv\n HostName 127.0.0.1\n Port {port}\n User anyone\n IdentityFile {home}/.ssh/id_ed25519\n \
-         IdentitiesOnly yes\n IdentityAgent none\n UserKnownHostsFile {home}/known\n StrictHostKeyChecking yes\n \
-         BatchMode yes\n"
-    );
-    std::fs::write(config_of(person), config).unwrap();
-}
-
-fn config_of(person: &Person) -> PathBuf {
-    person.home().join("ssh_config")
+    person.names_for_ssh("srv", world.port());
 }
 
 /// A program of OpenSSH, in the client's folder for files.
 fn openssh(world: &World, person: &Person, program: &str, args: &[&str]) -> Command {
-    let mut command = person.command(Path::new(program));
-    command.current_dir(world.local("")).arg("-F").arg(config_of(person)).args(args);
+    let mut command = person.openssh(program, args);
+    command.current_dir(world.local(""));
     command
 }
 
@@ -133,7 +117,6 @@ fn what_is_not_served_is_refused_in_words() {
     Tree::new(world.local("")).file("f", 10);
     ssh(&world, "ssh", &["srv"]).ended(1).says("runs no shell");
     ssh(&world, "ssh", &["srv", "id"]).ended(1).says("runs no commands");
-    ssh(&world, "scp", &["-O", "f", "srv:f"]).ended(1).says("scp without -O");
     ssh(&world, "ssh", &["-W", "127.0.0.1:22", "srv"]).ended(255).says("prohibited");
     ssh(&world, "ssh", &["-s", "srv", "netconf"]).ended(255).says("subsystem request failed");
     assert!(!world.served("f").exists());
@@ -285,7 +268,7 @@ fn an_upload_that_is_cut_off_shows_the_old_or_the_new_and_never_a_part() {
 #[test]
 fn rclone_syncs_and_checks() {
     let world = world();
-    Tree::new(world.local("t")).odd_sizes().many("many", 300, 9_000);
+    Tree::new(world.local("t")).odd_sizes().many("many", 2_500, 9_000);
     let conf = world.client.home().join("rclone.conf");
     let (port, key) = (world.port(), world.client.key());
     let text = format!(
@@ -298,13 +281,18 @@ fn rclone_syncs_and_checks() {
         command.current_dir(world.local("")).arg("--config").arg(&conf).args(["--links"]).args(args);
         Running::start(command).wait(PATIENCE).done()
     };
-    rclone(&["sync", "--transfers", "8", "t", "srv:t"]);
-    rclone(&["check", "--download", "t", "srv:t"]).says("0 differences");
-    rclone(&["sync", "--multi-thread-cutoff", "1M", "srv:t", "back"]);
+    rclone(&["sync", "--transfers", "24", "--checkers", "24", "t", "srv:t"]);
+    rclone(&["check", "--download", "--checkers", "24", "t", "srv:t"]).says("0 differences");
+    rclone(&["sync", "--transfers", "24", "--multi-thread-cutoff", "1M", "srv:t", "back"]);
     assert_same_tree_of_files(&world.local("t"), &world.local("back"));
-    std::fs::remove_file(world.local("t/many/0")).ok();
+    // What is gone here goes there, and what has changed there comes back.
+    std::fs::remove_dir_all(world.local("t/many/0001")).unwrap();
     rclone(&["sync", "t", "srv:t"]);
     assert_same_tree_of_files(&world.local("t"), &world.served("t"));
+    std::fs::write(world.served("t/many/0000/new"), "new").unwrap();
+    std::fs::write(world.served("t/many/0000/0000000"), "other").unwrap();
+    rclone(&["sync", "srv:t", "back"]);
+    assert_same_tree_of_files(&world.served("t"), &world.local("back"));
 }
 
 /// Modes and times of directories are not every client's business.
@@ -314,19 +302,35 @@ fn assert_same_tree_of_files(a: &Path, b: &Path) {
 }
 
 #[test]
-fn lftp_mirrors() {
+fn lftp_mirrors_and_resumes() {
     let world = world();
     Tree::new(world.local("t")).odd_sizes().many("many", 100, 9_000);
-    let connect = format!("ssh -a -x -F {}", config_of(&world.client).display());
+    let connect = format!("ssh -a -x -F {}", world.client.ssh_config().display());
     let script = format!(
         "set sftp:connect-program \"{connect}\"; set net:max-retries 1; set cmd:fail-exit yes; \
-         open sftp://x:@srv; mirror -R t up; mirror --parallel=3 up down; bye"
+         open sftp://x:@srv; mirror -R t up; mirror --parallel=3 up down; \
+         put -c half; get -c whole -o got; mirror -c up down; bye"
     );
+    // Halves of what the other side has: up and down they are gone on with.
+    let whole = Dice::new(7).bytes(3_000_000);
+    for (path, end) in [
+        (world.local("half"), whole.len()),
+        (world.served("half"), 1_234_567),
+        (world.served("whole"), whole.len()),
+        (world.local("got"), 7_654),
+    ] {
+        std::fs::write(path, &whole[..end]).unwrap();
+    }
+    // One of which the beginning is not right, by which one sees that it was not sent again.
+    std::fs::write(world.local("got"), vec![b'x'; 7_654]).unwrap();
     let mut lftp = world.client.command(Path::new("lftp"));
     lftp.current_dir(world.local("")).args(["-c", &script]);
     Running::start(lftp).wait(PATIENCE).done();
     assert_same_tree_of_files(&world.local("t"), &world.served("up"));
     assert_same_tree_of_files(&world.local("t"), &world.local("down"));
+    assert!(std::fs::read(world.served("half")).unwrap() == whole);
+    let got = std::fs::read(world.local("got")).unwrap();
+    assert!(got[..7_654] == [b'x'; 7_654] && got[7_654..] == whole[7_654..], "it went on where it was");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod command;
 pub use command::{Ran, Running};
+mod openssh;
 mod person;
 pub use person::Person;
 mod server;
