@@ -458,3 +458,38 @@ async fn handles_have_a_bound() {
     raw.close(&first).await.ok();
     raw.open("a", RD).await.handle();
 }
+
+#[tokio::test]
+async fn writes_that_wait_together_are_each_answered_and_each_in_its_place() {
+    let dir = folder();
+    let mut raw = Raw::new(dir.path()).await;
+    let handle = raw.open("f", WR | CREAT | TRUNC).await.handle();
+    let mut expected = Vec::new();
+    let mut sent = Vec::new();
+    for number in 0..300u32 {
+        // In rows, with a gap or an overlap between them, and an empty one now and then.
+        let content = vec![number as u8; (number % 40 * 100) as usize];
+        let at =
+            if number % 7 == 0 { expected.len() + 50 - (number % 3 * 50) as usize } else { expected.len() };
+        let at = at.min(expected.len() + 50);
+        expected.resize(expected.len().max(at + content.len()), 0);
+        expected[at..at + content.len()].copy_from_slice(&content);
+        sent.push(raw.send(WRITE, &[&string(&handle), &(at as u64).to_be_bytes(), &string(&content)]).await);
+    }
+    for id in sent {
+        let reply = raw.reply().await;
+        assert_eq!((reply.id, reply.status()), (id, OK));
+    }
+    raw.close(&handle).await.ok();
+    assert!(std::fs::read(dir.path().join("f")).unwrap() == expected);
+    let append = raw.open("f", WR | APPEND).await.handle();
+    let ids = [
+        raw.send(WRITE, &[&string(&append), &[0; 8], &string(b"one")]).await,
+        raw.send(WRITE, &[&string(&append), &3u64.to_be_bytes(), &string(b"two")]).await,
+    ];
+    for id in ids {
+        assert_eq!(raw.reply().await.id, id);
+    }
+    raw.close(&append).await.ok();
+    assert!(std::fs::read(dir.path().join("f")).unwrap() == [&expected[..], b"onetwo"].concat());
+}

@@ -75,9 +75,15 @@ impl OpenFile {
 
     /// Writes all of `content` at `offset`. What fails keeps a draft from being published, unless it is written later.
     pub fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), WireError> {
-        let ended = self.file.write_at(offset, content).map_err(|e| staging_error(&e));
+        self.write_parts_at(offset, &[content])
+    }
+
+    /// The same with parts that come one behind the other.
+    pub fn write_parts_at(&self, offset: u64, parts: &[&[u8]]) -> Result<(), WireError> {
+        let ended = self.file.write_parts_at(offset, parts).map_err(|e| staging_error(&e));
         if self.is_draft() {
-            let range = offset..offset.saturating_add(content.len() as u64);
+            let length = parts.iter().map(|part| part.len() as u64).sum();
+            let range = offset..offset.saturating_add(length);
             self.written().note(&*self.file, range, ended.as_ref().copied())?;
         }
         ended

@@ -12,6 +12,16 @@ pub trait OpenFile: Source {
     /// Writes all of `content` at `offset`, whatever the size was; bytes between are zeros.
     fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), StoreError>;
 
+    /// Writes parts one behind the other, the first at `offset`. When it fails, some may have been written.
+    fn write_parts_at(&self, offset: u64, parts: &[&[u8]]) -> Result<(), StoreError> {
+        let mut at = offset;
+        for part in parts {
+            self.write_at(at, part)?;
+            at = at.saturating_add(part.len() as u64);
+        }
+        Ok(())
+    }
+
     /// Cuts the file off, or makes it longer with zeros.
     fn set_size(&self, size: u64) -> Result<(), StoreError>;
 

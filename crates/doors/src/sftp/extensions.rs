@@ -52,7 +52,7 @@ fn copy_all(from: &File, offset: u64, length: u64, to: &File, to_offset: u64) ->
         if read == 0 {
             break;
         }
-        to.write(to_offset.saturating_add(at - offset), &buffer[..read])?;
+        to.write(to_offset.saturating_add(at - offset), &[&buffer[..read]])?;
         at += read as u64;
     }
     Ok(())

@@ -85,11 +85,12 @@ impl File {
         Ok(reply)
     }
 
-    pub(crate) fn write(&self, offset: u64, content: &[u8]) -> Outcome<()> {
+    /// Writes parts one behind the other.
+    pub(crate) fn write(&self, offset: u64, parts: &[&[u8]]) -> Outcome<()> {
         let opened = self.opened()?;
         let offset = if opened.appends { opened.file.stat()?.meta.size } else { offset };
         opened.before_writing(offset)?;
-        Ok(opened.file.write_at(offset, content)?)
+        Ok(opened.file.write_parts_at(offset, parts)?)
     }
 
     pub(crate) fn set(&self, asked: &FileAttributes) -> Outcome<()> {

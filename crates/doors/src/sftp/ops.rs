@@ -72,7 +72,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, id: u32, request: Request) -> Vec<u8>
 pub(crate) fn answer_file(shared: &Arc<Shared>, file: &Arc<File>, id: u32, request: Request) -> Vec<u8> {
     let reply = match request {
         Request::Read { offset, length, .. } => file.read(id, offset, length),
-        Request::Write { offset, content, .. } => Ok(finished(id, file.write(offset, &content))),
+        Request::Write { offset, content, .. } => Ok(finished(id, file.write(offset, &[&content]))),
         Request::HandleStat { .. } => file.stat().map(|stat| stat_reply(id, &stat)),
         Request::HandleSetStat { attributes, .. } => Ok(finished(id, set_handle(shared, file, &attributes))),
         Request::Sync { .. } => Ok(finished(id, file.sync())),

@@ -334,8 +334,15 @@ async fn run_lane(shared: Arc<Shared>, mut lane: Lane, mut queue: mpsc::Unbounde
         let together = shared.clone();
         let worked = tokio::task::spawn_blocking(move || {
             let mut room = room;
-            for job in batch {
-                lane.answer(&together, job, &mut room);
+            let mut jobs = batch.into_iter().peekable();
+            while let Some(job) = jobs.next() {
+                let mut run = vec![job];
+                while let Some(next) =
+                    jobs.next_if(|next| run.last().is_some_and(|last| next.goes_on_from(last)))
+                {
+                    run.push(next);
+                }
+                lane.answer_run(&together, run, &mut room);
             }
             lane
         });
@@ -353,6 +360,19 @@ async fn run_lane(shared: Arc<Shared>, mut lane: Lane, mut queue: mpsc::Unbounde
 }
 
 impl Lane {
+    /// Answers a request, or WRITEs that go on from each other: those are one for the file system.
+    fn answer_run(&mut self, shared: &Arc<Shared>, run: Vec<Job>, room: &mut Option<OwnedSemaphorePermit>) {
+        let parts: Vec<_> = run.iter().filter_map(Job::content).collect();
+        let (Self::File(file), Some(&(offset, _)), true) = (&*self, parts.first(), run.len() > 1) else {
+            return run.into_iter().for_each(|job| self.answer(shared, job, room));
+        };
+        let written = file.write(offset, &parts.iter().map(|(_, content)| *content).collect::<Vec<_>>());
+        for mut job in run {
+            job.cost.content_is_done();
+            shared.reply(super::files::finished(job.id, written.clone()), Some(job.cost), None);
+        }
+    }
+
     fn answer(&mut self, shared: &Arc<Shared>, mut job: Job, room: &mut Option<OwnedSemaphorePermit>) {
         let share = room.as_mut().and_then(|room| room.split(job.reply_bytes()));
         let packet = match (&mut *self, job.task) {
@@ -370,6 +390,22 @@ impl Lane {
 }
 
 impl Job {
+    /// Where it writes what.
+    fn content(&self) -> Option<(u64, &[u8])> {
+        match &self.task {
+            Task::Request(Request::Write { offset, content, .. }) => Some((*offset, content)),
+            _ => None,
+        }
+    }
+
+    /// Whether it writes where another ends.
+    fn goes_on_from(&self, last: &Self) -> bool {
+        let (Some((offset, _)), Some((before, content))) = (self.content(), last.content()) else {
+            return false;
+        };
+        before.checked_add(content.len() as u64) == Some(offset)
+    }
+
     /// How much content its reply may hold.
     fn reply_bytes(&self) -> usize {
         match &self.task {

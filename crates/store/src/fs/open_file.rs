@@ -1,6 +1,7 @@
 //! Files that are written in place, and drafts (spec/store.md, "Writing in place" and "Drafts").
 
 use std::any::Any;
+use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fd::OwnedFd;
@@ -131,6 +132,28 @@ impl OpenFile for FsOpenFile {
             .map_err(|errno| self.error("writing", content.len() as u64, errno))
     }
 
+    fn write_parts_at(&self, offset: u64, parts: &[&[u8]]) -> Result<(), StoreError> {
+        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = &mut slices[..];
+        let mut at = offset;
+        while !left.is_empty() {
+            let needed = left.iter().map(|part| part.len() as u64).sum();
+            if needed == 0 {
+                break;
+            }
+            match rustix::io::pwritev(&self.file, &left[..left.len().min(PARTS_MAX)], at) {
+                Ok(0) => return Err(self.error("writing", needed, Errno::IO)),
+                Ok(written) => {
+                    IoSlice::advance_slices(&mut left, written);
+                    at = at.saturating_add(written as u64);
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.error("writing", needed, errno)),
+            }
+        }
+        Ok(())
+    }
+
     fn set_size(&self, size: u64) -> Result<(), StoreError> {
         rustix::fs::ftruncate(&self.file, size).map_err(|errno| self.error("setting the size", size, errno))
     }
@@ -147,3 +170,6 @@ impl OpenFile for FsOpenFile {
         self
     }
 }
+
+/// As many as the system takes in one call.
+const PARTS_MAX: usize = 1024;

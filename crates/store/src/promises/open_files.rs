@@ -15,6 +15,11 @@ pub(super) fn a_file_is_written_in_place(bench: &mut impl Bench) {
     let file = store.open_in_place(&path("a")).unwrap();
     write(&*file, 3, b"xyz");
     assert_eq!(read(store, "a"), b"012xyz6789");
+    file.write_parts_at(4, &[b"Y", b"", b"Z", b"67"]).unwrap();
+    assert_eq!(read(store, "a"), b"012xYZ6789");
+    file.write_parts_at(3, &[]).unwrap();
+    assert!(file.write_parts_at(u64::MAX - 1, &[b"f", b"ar"]).is_err(), "nothing is that long");
+    write(&*file, 3, b"xyz");
     write(&*file, 12, b"!");
     assert_eq!(read(store, "a"), b"012xyz6789\0\0!", "what lies between is zeros");
     assert!(
