@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from harness.door import DOORS
 from harness.inputs import GIB, MIB, Recipe, empty, large, mixed, small, source_tree
 from harness.paths import PathSpec, all_paths
 
@@ -49,7 +50,7 @@ class Profile:
 
 
 def profiles() -> dict[str, Profile]:
-    found = [quick(), *loopback(), *wan(), latency()]
+    found = [quick(), *loopback(), *wan(), latency(), doors()]
     everything = tuple(group for one in found if one.name not in ("quick", "loopback", "wan") for group in one.groups)
     found.append(Profile("full", "everything below, both ways; many hours", everything))
     return {one.name: one for one in found}
@@ -99,6 +100,16 @@ def latency() -> Profile:
     near = Group(PATHS[LOOPBACK], small(10), ways=("down",), rounds=11, greetings=True)
     far = replace(near, path=PATHS["100ms-0pct-1000M"], rounds=5)
     return Profile("latency", "from a cold start to an answer, loopback and 100 ms", (near, far))
+
+
+def doors() -> Profile:
+    tools = ("cp", *(name for pair in DOORS.items() for name in pair), "sft")
+    near = Group(PATHS[LOOPBACK], large(4 * GIB), tools=tools, once_above_s=20)
+    far = replace(near, path=PATHS["100ms-0pct-1000M"], recipe=large(GIB), ways=("up", "down"), run_max_s=120)
+    few = {"recipe": small(10_000), "once_above_s": 20}
+    # Over 100 ms one file after the other takes scp the better part of an hour: what crosses in two minutes tells enough.
+    return Profile("doors", "stock clients of SFTP to OpenSSH's server and to sft, loopback and 100 ms", (
+        near, replace(near, **few), far, replace(far, **few)))
 
 
 def shrunk(group: Group) -> Group:

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from itertools import groupby
 from pathlib import Path
 
-from harness import measure, packages, paths, plain, qcp, report, results as kept, sft, ssh
+from harness import door, measure, packages, paths, plain, qcp, report, results as kept, sft, ssh
 from harness.choice import Choice
 from harness.inputs import Input
 from harness.measure import Cost
@@ -142,8 +142,10 @@ def start_servers(bench: Bench, stack: ExitStack, path: OpenPath, state: Path, g
         "nginx": lambda: plain.Nginx(path, state, root),
         "sft": lambda: sft.Sft(path, state, root, bench.binary),
     }
+    if any(name in group.tools for group in groups for name in door.DOORS.values()):
+        makers["the SSH door"] = lambda: door.Door(path, state, root, bench.binary)
     for name, make in makers.items():
-        if name not in ("pipe", "sft") and (name in bench.missing or not packages.find(name)):
+        if name in packages.PACKAGES and (name in bench.missing or not packages.find(name)):
             continue
         try:
             server = stack.enter_context(make())
@@ -159,7 +161,7 @@ def start_servers(bench: Bench, stack: ExitStack, path: OpenPath, state: Path, g
 
 def measure_group(bench: Bench, path: OpenPath, group: Group, what: Input, tools: list[Tool]) -> None:
     """All rounds of a group: each tool once, then each once more."""
-    tools = [tool for tool in tools if not group.tools or tool.name in group.tools]
+    tools = [tool for tool in tools if (tool.name in group.tools if group.tools else not tool.by_name)]
     if what.has_links:
         tools = [tool for tool in tools if tool.links]
     if not what.is_file:

@@ -9,8 +9,8 @@ from harness.paths import OpenPath
 from harness.process import Server, run_quietly
 from harness.tool import Task, Tool, shell
 
-# The fastest cipher that both ends offer by default on a processor with AES instructions.
-CIPHER = "aes128-gcm@openssh.com"
+# The fastest cipher that both ends offer by default on a processor with AES instructions; the second where sft is the server.
+CIPHER = "aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 PORT = 2222
 HOST = "bench"
 
@@ -18,9 +18,13 @@ HOST = "bench"
 class Ssh:
     """An sshd that lives as long as the `with` around it, at the server's end of a path."""
 
+    port = PORT
+    host_key_checking = "yes"
+
     def __init__(self, path: OpenPath, state: Path):
         self.path, self.state = path, state
         self.config = state / "ssh_config"
+        self.user_key = state / "user"
 
     def __enter__(self) -> "Ssh":
         for name in ("host", "user"):
@@ -29,6 +33,8 @@ class Ssh:
             # sshd refuses to start without it, and Debian makes it at boot only.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         (self.state / "sshd_config").write_text(self.server_config())
+        (self.state / "known_hosts").write_text(
+            f"[{self.path.address}]:{PORT} {(self.state / 'host.pub').read_text()}")
         self.config.write_text(self.client_config())
         command = [find("sshd"), "-D", "-e", "-f", str(self.state / "sshd_config")]
         self.server = Server("sshd", self.path.server(), command, self.state / "sshd.log")
@@ -45,6 +51,7 @@ class Ssh:
             Tool("scp", command=self.scp, links=False, **over),
             # Only greets: what sft's answer to a listing is told from.
             Tool("ssh, true", command=self.scp, ways=(), greet=self.ssh("true"), **over),
+            Tool("sftp", command=self.sftp_by_default, by_name=True, **over),
             Tool("sftp, large requests", command=self.sftp, **over),
             Tool("tar over ssh", command=self.tar, **over),
             Tool("rsync over ssh", command=self.rsync, repeats=True, **over),
@@ -58,15 +65,18 @@ class Ssh:
         return ["ssh", "-F", str(self.config), HOST, command]
 
     def scp(self, task: Task) -> list[str]:
-        return ["scp", "-q", "-r", "-F", str(self.config), *ends(task)]
+        return ["scp", "-q", "-r", "-F", str(self.config), *self.ends(task)]
 
     def sftp(self, task: Task) -> list[str]:
         """Requests of as much as OpenSSH's server takes, and twice as many of them under way as by default."""
+        return self.sftp_by_default(task, "-B 261120 -R 128")
+
+    def sftp_by_default(self, task: Task, sizes: str = "") -> list[str]:
         verb = "put" if task.way == "up" else "get"
         recursive = "" if task.source.is_file() else "-r "
-        script = f"{verb} {recursive}{task.source} {task.into}/"
-        options = f"-q -F {self.config} -B 261120 -R 128 -b -"
-        return shell(f'echo "$1" | sftp {options} {HOST}', script)
+        source, into = self.as_named(task)
+        script = f"{verb} {recursive}{source} {into}/"
+        return shell(f'echo "$1" | sftp -q -F {self.config} {sizes} -b - {HOST}', script)
 
     def tar(self, task: Task) -> list[str]:
         pack = f"tar -C {task.source.parent} -cf - {task.source.name}"
@@ -75,24 +85,25 @@ class Ssh:
         return shell(f"{pack} | {remote} {unpack}" if task.way == "up" else f"{remote} {pack} | {unpack}")
 
     def rsync(self, task: Task) -> list[str]:
-        return ["rsync", "-a", "-e", f"ssh -F {self.config}", *ends(task)]
+        return ["rsync", "-a", "-e", f"ssh -F {self.config}", *self.ends(task)]
 
     def rclone(self, task: Task) -> list[str]:
         """Eight files at once, four streams for a large one. No digests: they would take another pass on both sides."""
         target = task.into if task.source.is_file() else task.copy
-        source, target = (str(task.source), f":sftp:{target}") if task.way == "up" else (f":sftp:{task.source}", str(target))
+        source, target = ((str(task.source), f":sftp:{self.remote(target)}") if task.way == "up"
+                          else (f":sftp:{self.remote(task.source)}", str(target)))
         return ["rclone", "copy", "-q", "--config", str(self.state / "rclone.conf"), "--sftp-host", self.path.address,
-                "--sftp-port", str(PORT), "--sftp-user", getpass.getuser(), "--sftp-key-file", str(self.state / "user"),
+                "--sftp-port", str(self.port), "--sftp-user", getpass.getuser(), "--sftp-key-file", str(self.user_key),
                 "--sftp-disable-hashcheck", "--sftp-chunk-size", "255k", "--sftp-concurrency", "64",
                 "--transfers", "8", "--checkers", "16", "--multi-thread-streams", "4", source, target]
 
     def lftp(self, task: Task) -> list[str]:
         """Eight files at once, and a large one in four parts where lftp can do that, which is down."""
-        into = f"{task.into}/"
+        source, into = self.as_named(task)
         if task.source.is_file():
-            verb = f"put -O {into} {task.source}" if task.way == "up" else f"pget -n 4 -O {into} {task.source}"
+            verb = f"put -O {into}/ {source}" if task.way == "up" else f"pget -n 4 -O {into}/ {source}"
         else:
-            verb = f"mirror {'-R ' if task.way == 'up' else ''}--parallel=8 {task.source} {into}"
+            verb = f"mirror {'-R ' if task.way == 'up' else ''}--parallel=8 {source} {into}/"
         settings = ["set cmd:fail-exit yes", "set net:max-retries 1", "set sftp:auto-confirm yes",
                     f'set sftp:connect-program "ssh -a -x -F {self.config}"', "set sftp:max-packets-in-flight 256",
                     "set sftp:size-read 0x10000", "set sftp:size-write 0x10000", "set mirror:set-permissions yes"]
@@ -120,26 +131,32 @@ class Ssh:
         ])
 
     def client_config(self) -> str:
-        known = self.state / "known_hosts"
-        known.write_text(f"[{self.path.address}]:{PORT} {(self.state / 'host.pub').read_text()}")
         return "\n".join([
             f"Host {HOST} {self.path.address}",
             f"  HostName {self.path.address}",
-            f"  Port {PORT}",
+            f"  Port {self.port}",
             f"  User {getpass.getuser()}",
-            f"  IdentityFile {self.state / 'user'}",
+            f"  IdentityFile {self.user_key}",
             "  IdentitiesOnly yes",
             "  IdentityAgent none",
-            f"  UserKnownHostsFile {known}",
+            f"  UserKnownHostsFile {self.state / 'known_hosts'}",
             "  GlobalKnownHostsFile none",
-            "  StrictHostKeyChecking yes",
+            f"  StrictHostKeyChecking {self.host_key_checking}",
             f"  Ciphers {CIPHER}",
             "",
         ])
 
+    def remote(self, path: Path) -> str:
+        """What the server calls a path."""
+        return str(path)
 
-def ends(task: Task) -> list[str]:
-    """Source and target as scp and rsync write them."""
-    if task.way == "up":
-        return [str(task.source), f"{HOST}:{task.into}/"]
-    return [f"{HOST}:{task.source}", f"{task.into}/"]
+    def as_named(self, task: Task) -> tuple[str, str]:
+        """Source and target, each as the end that has it calls it."""
+        if task.way == "up":
+            return str(task.source), self.remote(task.into)
+        return self.remote(task.source), str(task.into)
+
+    def ends(self, task: Task) -> list[str]:
+        """Source and target as scp and rsync write them."""
+        source, into = self.as_named(task)
+        return [source, f"{HOST}:{into}/"] if task.way == "up" else [f"{HOST}:{source}", f"{into}/"]

@@ -41,6 +41,8 @@ class Tool:
     # The command that only greets the server, to measure how long that takes.
     greet: list[str] | None = None
     env: Callable[[], dict[str, str]] = field(default=lambda: dict(os.environ))
+    # Takes part only where a group names it.
+    by_name: bool = False
     # Only on long paths, or only on loopback; everywhere by default.
     only_on: str | None = None
 
