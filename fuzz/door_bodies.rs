@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use sft_auth::Grant;
 use sft_doors::mux::{FIRST_BYTES_MAX, Speaks, classify};
+use sft_doors::scp;
 use sft_doors::sftp::{decode, serve};
 use sft_engine::View;
 use sft_store::MemStore;
@@ -29,6 +30,19 @@ pub(crate) fn sftp_packet(bytes: &[u8]) {
     if let Err(malformed) = decode(bytes.to_vec().into()) {
         assert_eq!(malformed.id.is_some(), bytes.len() >= 5, "whoever has a number is answered");
     }
+}
+
+/// A command for a shell that is none, and a run of scp at this end whose other end is a stranger.
+pub(crate) fn scp_session(bytes: &[u8]) {
+    let (command, stream) = bytes.split_at(bytes.iter().position(|&b| b == b'\n').unwrap_or(bytes.len()));
+    let taken =
+        scp::Command { takes: true, recursive: true, paths: vec![b".".to_vec()], ..Default::default() };
+    let command = scp::Command::parse(command).unwrap_or(taken);
+    let view = View::new(Arc::new(MemStore::with_capacity(1 << 20)), Arc::new(Grant::owner_local()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let stream = stream.get(1..).unwrap_or_default();
+    let serving = scp::serve(view, &command, stream, tokio::io::sink());
+    let _ = runtime.expect("the system gives threads").block_on(serving);
 }
 
 /// A whole SFTP session: packets, each as long as its first two bytes say, against a store in memory. It ends when they do.

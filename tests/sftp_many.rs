@@ -105,6 +105,13 @@ for download in downloads:
 left = [sftp.open("/u", "wb") for sftp in sessions[::3]]
 for upload in left:
     upload.write(data[:9])
+# One connection has its bound.
+more = [paramiko.SFTPClient.from_transport(transports[0]) for _ in range(54)]
+try:
+    more.append(paramiko.SFTPClient.from_transport(transports[0]))
+    sys.exit("one more than it may have")
+except paramiko.SSHException:
+    pass
 for transport in transports:
     transport.close()
 print("fine")

@@ -32,6 +32,22 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A record of the old scp, with what may follow it.
+fn record() -> impl Strategy<Value = Vec<u8>> {
+    let names = prop::sample::select(vec!["a", "b", "..", "a/b", ".sft", ""]);
+    let sizes = prop_oneof![0u64..5, any::<u64>()];
+    let record = (prop::sample::select(vec!["C", "D", "T", "E"]), 0u32..0o10000, sizes, names);
+    (record, vec(any::<u8>(), 0..5)).prop_map(|((kind, mode, size, name), content)| {
+        let line = match kind {
+            "T" => format!("T{size} 0 {size} 0\n"),
+            "E" => "E\n".to_owned(),
+            kind => format!("{kind}{mode:04o} {size} {name}\n"),
+        };
+        let is_file = kind == "C" && content.len() as u64 == size;
+        [line.as_bytes(), if is_file { &content } else { &[] }, if is_file { b"\0" } else { b"" }].concat()
+    })
+}
+
 fn string(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_be_bytes(), bytes].concat()
 }
@@ -44,6 +60,12 @@ proptest! {
         door_bodies::mux(&bytes);
         door_bodies::sftp_packet(&bytes);
         door_bodies::sftp_session(&bytes);
+        door_bodies::scp_session(&bytes);
+    }
+
+    #[test]
+    fn records_that_are_nearly_right(records in vec(record(), 0..30)) {
+        door_bodies::scp_session(&[b"scp -r -p -t .\n".as_slice(), &records.concat()].concat());
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(crate) struct Client {
     session: Option<(Arc<Grant>, OwnedSemaphorePermit)>,
     /// Channels that were opened, until it is known what for.
     channels: HashMap<ChannelId, Channel<Msg>>,
+    /// Places for what runs over the others.
+    uses: Arc<Semaphore>,
 }
 
 /// Whether the client is known yet.
@@ -50,8 +52,8 @@ impl Client {
         now: fn() -> SystemTime,
     ) -> (Self, watch::Receiver<Known>) {
         let (known, is_known) = watch::channel(Known::NotYet);
-        let (session, channels) = (None, HashMap::new());
-        (Self { policy, store, leftovers, places, peer, now, known, session, channels }, is_known)
+        let (session, channels, uses) = (None, HashMap::new(), Arc::new(Semaphore::new(USES_MAX)));
+        (Self { policy, store, leftovers, places, peer, now, known, session, channels, uses }, is_known)
     }
 
     /// What a key is good for, once it is proven.
@@ -144,6 +146,9 @@ impl Handler for Client {
         let Some((grant, _)) = self.session.as_ref().filter(|_| name == "sftp") else {
             return session.channel_failure(channel);
         };
+        let Ok(place) = self.uses.clone().try_acquire_owned() else {
+            return session.channel_failure(channel);
+        };
         let Some(stream) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
         session.channel_success(channel)?;
         let view = View::new(self.store.clone(), grant.clone());
@@ -158,7 +163,7 @@ impl Handler for Client {
             // Told before the last half of the stream goes, which closes the channel; scp fails without. The connection
             // may be gone already.
             let _ = handle.exit_status_request(channel, u32::from(served.is_err())).await;
-            drop(reader);
+            drop((reader, place));
         });
         Ok(())
     }
@@ -178,6 +183,9 @@ impl Handler for Client {
             Err(error) => return self.refuse(channel, &error.to_string(), session),
         };
         let Some((grant, _)) = self.session.as_ref() else { return session.channel_failure(channel) };
+        let Ok(place) = self.uses.clone().try_acquire_owned() else {
+            return session.channel_failure(channel);
+        };
         let Some(stream) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
         session.channel_success(channel)?;
         let view = View::new(self.store.clone(), grant.clone());
@@ -191,7 +199,7 @@ impl Handler for Client {
             }
             // As for SFTP: before the last half of the stream goes.
             let _ = handle.exit_status_request(channel, u32::from(!matches!(served, Ok(true)))).await;
-            drop(reader);
+            drop((reader, place));
         });
         Ok(())
     }
@@ -223,5 +231,7 @@ impl Handler for Client {
 
 /// The stream of a channel that people read errors on (RFC 4254, section 5.2).
 const STDERR: u32 = 1;
+/// Sessions of SFTP and of scp that one connection may have at a time; what each may hold is bounded.
+const USES_MAX: usize = 64;
 /// Channels of one connection that have not said what they are for.
 const CHANNELS_MAX: usize = 16;
