@@ -237,6 +237,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_asked_to_last_does_name_and_all() {
+        let store = MemStore::new();
+        let view = view(&store, &Right::ALL);
+        let draft = view.draft(&path("a"), 0o666, false).unwrap();
+        draft.write_at(0, b"asked").unwrap();
+        draft.sync().unwrap();
+        draft.publish().unwrap();
+        let draft = view.draft(&path("b"), 0o666, false).unwrap();
+        draft.write_at(0, b"not").unwrap();
+        draft.publish().unwrap();
+        store.crash();
+        assert_eq!(content(&store, "a"), b"asked");
+        assert!(store.stat(&path("b")).is_err(), "nothing was promised");
+    }
+
+    #[test]
+    fn a_draft_that_could_not_all_be_written_is_not_published() {
+        let store = MemStore::with_capacity(4);
+        let view = view(&store, &Right::ALL);
+        let draft = view.draft(&path("a"), 0o666, false).unwrap();
+        draft.write_at(0, b"some").unwrap();
+        assert_eq!(draft.write_at(4, b" more").unwrap_err().code, Code::NO_SPACE);
+        let error = draft.publish().unwrap_err();
+        assert_eq!((error.code, error.text.contains("nothing was changed")), (Code::NO_SPACE, true));
+        assert!(store.stat(&path("a")).is_err());
+    }
+
+    #[test]
     fn rights_are_asked_for_what_is_done() {
         let store = MemStore::new();
         let owner = view(&store, &Right::ALL);
