@@ -7,6 +7,7 @@ mod budget;
 mod commit;
 mod error;
 mod event;
+mod lane_choice;
 mod link;
 mod open_file;
 mod place;

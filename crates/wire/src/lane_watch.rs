@@ -18,6 +18,8 @@ pub(crate) struct LaneWatch {
     waiting: Option<Waiting>,
     /// Time from giving to acknowledging, of the last unit that no other lane carried.
     round_ms: Option<u64>,
+    /// Bytes of units that it alone carried and that were acknowledged.
+    pub(crate) bytes: u64,
 }
 
 /// How far a lane has come with a unit.
@@ -83,8 +85,9 @@ impl LaneWatch {
         }
     }
 
-    /// A unit that was given at `given_ms`, and to no other lane, was acknowledged: it lives, for certain.
-    pub(crate) fn acknowledged(&mut self, given_ms: u64, now_ms: u64) {
+    /// A unit of so many bytes that was given at `given_ms`, and to no other lane, was acknowledged: it lives, for certain.
+    pub(crate) fn acknowledged(&mut self, bytes: u64, given_ms: u64, now_ms: u64) {
+        self.bytes += bytes;
         self.round_ms = Some(now_ms.saturating_sub(given_ms));
         self.lives(now_ms);
     }

@@ -85,6 +85,11 @@ impl Units {
         self.lanes.get(&lane).is_some_and(|watch| watch.is_suspect(self.now_ms))
     }
 
+    /// Bytes of units that this lane alone carried and that were acknowledged.
+    pub(crate) fn bytes_acknowledged(&self, lane: u64) -> u64 {
+        self.lanes.get(&lane).map_or(0, |watch| watch.bytes)
+    }
+
     /// Whether a lane may be given more: one that is suspect, or lags, gets a unit at a time, to show what it can do.
     pub(crate) fn may_carry(&self, lane: u64) -> bool {
         let Some(watch) = self.lanes.get(&lane).filter(|watch| !watch.is_idle()) else { return true };
@@ -96,7 +101,7 @@ impl Units {
         let round_ms = watch.round_ms_min(self.now_ms);
         // Looked at first: on a short path it never is, and there are as many looks as units.
         round_ms >= LAG_MS
-            && self.lanes.values().filter_map(LaneWatch::round_ms).any(|other| other * MUCH_SLOWER < round_ms)
+            && self.lanes.values().filter_map(LaneWatch::round_ms).any(|other| other * SLOWER < round_ms)
     }
 
     /// A copy, for this lane, of what a lane that is suspect carries.
@@ -113,7 +118,7 @@ impl Units {
     pub(crate) fn help(&mut self, lane: u64, is_open: impl Fn(u64) -> bool) -> Option<Job> {
         let known_ms = self.lanes.get(&lane).and_then(LaneWatch::round_ms);
         let round_ms = known_ms.unwrap_or(ROUND_UNKNOWN_MS);
-        let after_ms = COPY_AFTER_MS.max(round_ms.saturating_mul(MUCH_SLOWER));
+        let after_ms = COPY_AFTER_MS.max(round_ms.saturating_mul(SLOWER));
         self.copy(lane, is_open, |units, carrier| {
             let age_ms = units.age(carrier);
             let its_round_ms = units.lanes.get(&carrier.lane).and_then(LaneWatch::round_ms);
@@ -206,7 +211,7 @@ impl Units {
         if let Some(watch) = self.lanes.get_mut(&carrier.lane)
             && unit.copy.is_none()
         {
-            watch.acknowledged(carrier.given_ms, now_ms);
+            watch.acknowledged(unit.bytes, carrier.given_ms, now_ms);
         }
         let by = unit.copy.unwrap_or(carrier);
         // Either lane may have brought it; but what the first had brought before a pause is worked off soon after it.
@@ -307,10 +312,10 @@ const PAUSE_MS: u64 = 5_000;
 /// How long a receiver may work, after a pause, on what had come before.
 const BACKLOG_MS: u64 = 2_000;
 /// A unit that is younger is not copied, unless its lane is known to lag: what it waits for is on its way, most likely.
-const COPY_AFTER_MS: u64 = 1_000;
+const COPY_AFTER_MS: u64 = 500;
 /// A lane that needs no longer for a unit, or no longer than another, holds nothing up that anyone would notice.
 const LAG_MS: u64 = 500;
 /// What a lane is taken to need that has not carried anything yet.
-const ROUND_UNKNOWN_MS: u64 = 2_000;
-/// Times that a lane's own units are quicker than one that it copies.
-const MUCH_SLOWER: u64 = 4;
+const ROUND_UNKNOWN_MS: u64 = 4_000;
+/// How many times as long a slow lane needs for a unit as a quick one.
+const SLOWER: u64 = 2;

@@ -130,10 +130,10 @@ fn a_quick_lane_with_nothing_to_do_helps_a_slow_one_out() {
     let units = vec![Run { first: quick, count: 1 }];
     let window = Window { bytes: PIECE_BYTES, entries: 10 };
     sender.handle(ControlMessage::Got(Got { transfer: 1, units, window })).unwrap();
-    sender.set_time(900);
+    sender.set_time(400);
     sender.lane_moved(0);
     assert_eq!(give(&mut sender, 1, true), None, "that is soon");
-    sender.set_time(1_000);
+    sender.set_time(500);
     sender.lane_moved(0);
     assert_eq!(give(&mut sender, 1, true), Some(slow));
     assert_eq!(give(&mut sender, 1, true), None, "once");
