@@ -22,6 +22,6 @@ pub use error::{unapplied_on_wire, wire_error};
 pub use event::{Counters, Event, EventSink, Summary};
 pub use link::{LaneInfo, Link, LinkEnd, Role, SessionEvent, TransferPort, is_short_path};
 pub use open_file::OpenFile;
-pub use receive::{Ready, ReceiveJob, receive};
+pub use receive::{ReceiveJob, Reception};
 pub use send::{SendJob, SendSource, TransferError, send};
 pub use view::View;
