@@ -57,13 +57,6 @@ impl App {
         self.config.reach(host, &typed.typed()).target
     }
 
-    /// A client of the host of a location, connected already: nothing is asked of the user later.
-    pub(crate) async fn connect(&self, host: &RemoteLocation, typed: &RemoteArgs) -> anyhow::Result<Client> {
-        let client = self.client(host, typed).await?;
-        client.open().await?;
-        Ok(client)
-    }
-
     /// A client of the host of a location, which connects with its first request.
     pub(crate) async fn client(&self, host: &RemoteLocation, typed: &RemoteArgs) -> anyhow::Result<Client> {
         let reach = self.config.reach(host, &typed.typed());

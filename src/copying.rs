@@ -24,6 +24,8 @@ pub(crate) struct Copying {
     events: mpsc::Receiver<Event>,
     bar: Option<Bar>,
     begun: Instant,
+    /// Before it is, somebody may be asked something, and nothing is drawn over that.
+    connected: bool,
     told: Told,
 }
 
@@ -42,10 +44,8 @@ impl Copying {
         let (sink, events) = EventSink::new();
         let counters = sink.counters().clone();
         let bar = voice.draws().then(Bar::new);
-        (
-            Self { voice, counters, events, bar, begun: Instant::now(), told: Told::new(voice.tells_all()) },
-            sink,
-        )
+        let told = Told::new(voice.tells_all());
+        (Self { voice, counters, events, bar, begun: Instant::now(), connected: false, told }, sink)
     }
 
     /// Runs the transfer to its end, telling how it goes.
@@ -73,6 +73,9 @@ impl Copying {
     }
 
     fn show(&mut self) -> anyhow::Result<()> {
+        if !self.connected {
+            return Ok(());
+        }
         let snapshot = Snapshot::of(&self.counters);
         if let Some(bar) = &mut self.bar {
             bar.update(&snapshot);
@@ -84,6 +87,11 @@ impl Copying {
     }
 
     fn tell(&mut self, event: Event) -> anyhow::Result<()> {
+        if let Event::Connected { at } = event {
+            self.connected = true;
+            // What a person took to answer is no part of how long the copy took.
+            self.begun = at;
+        }
         if let Event::Failed { path, .. } = &event {
             match self.told.note(path) {
                 Failure::First => {}
@@ -105,6 +113,7 @@ impl Copying {
             }
             Event::Reconnecting { silent, reason } => voice.note(&reconnecting_line(silent, &reason)),
             Event::Reconnected => voice.note("connected again, and going on"),
+            Event::Connected { .. } => {}
         };
         match &self.bar {
             Some(bar) => bar.say(tell),
@@ -198,6 +207,9 @@ fn event_object(event: &Event) -> Map<String, Value> {
         }
         Event::Reconnected => {
             put("event", "reconnected".into());
+        }
+        Event::Connected { .. } => {
+            put("event", "connected".into());
         }
     }
     object

@@ -270,6 +270,18 @@ fn lost_datagrams_and_a_long_path_lose_nothing() {
 }
 
 #[test]
+fn where_udp_is_slowed_down_on_a_long_path_tcp_takes_over() {
+    let journey = Journey::new(32 * MIB, 0);
+    let delay = Fate::Delay(Duration::from_millis(20));
+    journey.relay.udp(delay);
+    journey.relay.tcp(delay);
+    journey.relay.udp_rate(MIB / 4);
+    journey.arrives(journey.start(&[]));
+    let (udp, tcp) = journey.relay.passed();
+    assert!(tcp > 16 * MIB, "{udp} {tcp}");
+}
+
+#[test]
 fn requests_go_on_after_a_loss_too() {
     let journey = Journey::new(MIB, 0);
     let content = Dice::new(5).bytes(2 << 20);

@@ -24,7 +24,7 @@ struct Gated {
 impl Gated {
     fn new(transport: &'static str) -> Self {
         let world = World::new(SFT);
-        Tree::new(world.root()).dir("d").file("d/in", 1).file("f", 300_000);
+        Tree::new(world.root()).dir("e").dir("d").file("d/in", 1).file("f", 300_000);
         let over = if transport == "quic" { Transport::Quic } else { Transport::Tcp };
         let keeper = Gatekeeper::start(world.address(), over, &world.client.key(), &world.local("gate"));
         world.client.names("gate", keeper.port());
@@ -54,6 +54,16 @@ const QUESTIONS: [&[&str]; 8] = [
 
 fn questions_leave_with_the_proof(transport: &'static str) {
     let gated = Gated::new(transport);
+    // Data does not pass this gatekeeper.
+    let (new, dir) = (gated.world.local("new"), gated.world.local("dir"));
+    std::fs::create_dir(&dir).unwrap();
+    for mut line in [args!["cp", "gate:e", &new], args!["cp", "gate:e", &dir], args!["cp", &dir, "gate:up"]] {
+        line.extend(args!["--transport", transport]);
+        gated.world.sft(line.clone()).done();
+        let unasked = gated.keeper.unasked();
+        assert_eq!(unasked[..3], [frame::HELLO, frame::PROOF, frame::REQUEST], "{line:?}: {unasked:?}");
+    }
+    assert!(new.is_dir() && dir.join("e").is_dir() && gated.world.served("up/e").is_dir());
     for words in QUESTIONS {
         gated.asks(words);
         assert_eq!(gated.keeper.unasked(), [frame::HELLO, frame::PROOF, frame::REQUEST], "{words:?}");
@@ -77,7 +87,7 @@ fn what_followed_a_refused_proof_is_sent_again() {
         let gated = Gated::new(transport);
         gated.world.sft(args!["key", "new"]).done();
         gated.keeper.refuse(1);
-        assert_eq!(gated.asks(&["ls", "gate:"]).out(), "d\nf\n");
+        assert_eq!(gated.asks(&["ls", "gate:"]).out(), "d\ne\nf\n");
         let flights = [frame::HELLO, frame::PROOF, frame::REQUEST, frame::PROOF, frame::REQUEST];
         assert_eq!(gated.keeper.unasked(), flights);
     }

@@ -128,7 +128,7 @@ async fn push(app: &App, cp: &Cp, sources: &[PathBuf], host: &RemoteLocation) ->
             app.voice.note(&format!("{} is left out: sft keeps unfinished files there", shown(own)));
         }
     }
-    let client = app.connect(host, &cp.remote).await?;
+    let client = app.client(host, &cp.remote).await?;
     let (copying, sink) = Copying::new(app.voice);
     let memory: Arc<dyn LandingMemory> = under_way.clone();
     let options = PushOptions { publish, durability, checksum, memory: Some(memory) };
@@ -146,7 +146,7 @@ async fn pull(app: &App, cp: &Cp, groups: &[Group], destination: &Path) -> anyho
         if destination.is_dir() && under_way.recall() {
             app.voice.note(GOING_ON);
         }
-        let client = app.connect(&group.host, &cp.remote).await?;
+        let client = app.client(&group.host, &cp.remote).await?;
         let (copying, sink) = Copying::new(app.voice);
         let memory: Arc<dyn LandingMemory> = under_way.clone();
         let options = PullOptions { publish, durability, checksum, keep_setid, memory: Some(memory) };

@@ -15,11 +15,11 @@ use tokio::sync::Mutex;
 
 use crate::backoff::{self, Backoff};
 use crate::content::Content;
-use crate::dialling::Dialling;
+use crate::dialling::{Dialled, Dialling};
 use crate::error::{ConnectError, RequestError};
 use crate::listing::{self, Listing};
 use crate::options::ConnectOptions;
-use crate::session::{Answers, Session};
+use crate::session::{Answers, Begun, Session};
 use crate::target::Target;
 
 /// A client of one server, connected or not at present. Clones share the session.
@@ -208,9 +208,28 @@ impl Client {
         if let Some(session) = standing(&last) {
             return Ok(session);
         }
-        let session = Arc::new(self.0.dialling.dial(None).await?.0);
+        let session = Arc::new(self.0.dialling.dial(None).await?.session);
         *last = Some(session.clone());
         Ok(session)
+    }
+
+    /// Asks for a transfer, along with the proof if a session has to be opened for it.
+    pub(crate) async fn transfer(&self, op: &Op) -> Result<(Arc<Session>, Begun), ConnectError> {
+        let mut last = self.0.session.lock().await;
+        if let Some(session) = standing(&last) {
+            drop(last);
+            let begun = session.begin_transfer(op).await;
+            return Ok((session, begun));
+        }
+        let Dialled { session, answers, port } = self.0.dialling.dial(Some(op)).await?;
+        let session = Arc::new(session);
+        *last = Some(session.clone());
+        drop(last);
+        let begun = match (answers, port) {
+            (Some(answers), Some(port)) => Begun { answers, port },
+            _ => session.begin_transfer(op).await,
+        };
+        Ok((session, begun))
     }
 
     /// Asks something that is harmless when it is asked twice, along with the proof if a session has to be opened.
@@ -229,7 +248,7 @@ impl Client {
             return Err(NoSession::Yet(now.reason));
         }
         match self.0.dialling.dial(Some(op)).await {
-            Ok((session, answers)) => {
+            Ok(Dialled { session, answers, .. }) => {
                 let session = Arc::new(session);
                 *last = Some(session.clone());
                 drop(last);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sft_auth::{Fingerprint, ServerKey, ServerName, Trust, TrustCheck};
-use sft_engine::{Link, Role};
+use sft_engine::{Link, Role, TransferPort};
 use sft_lane::{Connection, Dialer, Later, Pin};
 use sft_wire::message::Op;
 
@@ -13,7 +13,7 @@ use crate::error::ConnectError;
 use crate::lanes::{Lanes, Means};
 use crate::opening::{self, Identity, Opened, OpeningError};
 use crate::options::{AskTrust, ConnectOptions, TransportChoice, UnknownServer};
-use crate::session::{Answers, Session};
+use crate::session::{Answers, FIRST_REQUEST, Session};
 use crate::target::Target;
 
 /// Dials one server, as often as it must be.
@@ -29,6 +29,17 @@ pub(crate) struct Dialling {
     dialer: Dialer,
     /// The key that the server proved when it was dialled first. It must have the same every time.
     key: Mutex<Option<ServerKey>>,
+}
+
+/// An open session, and what the request that travelled with the proof brings, if one did.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    /// The session.
+    pub session: Session,
+    /// The answers to that request.
+    pub answers: Option<Answers>,
+    /// The port of the transfer that it asked for.
+    pub port: Option<TransferPort>,
 }
 
 /// How it is decided whether a server is the right one.
@@ -90,7 +101,7 @@ impl Dialling {
     /// - `first` is sent along with the proof if it is short enough, and then its answers are returned. It may be sent
     ///   more than once, so that it must be harmless when it is carried out twice.
     /// - A person who is asked takes longer than the server waits; then it is dialled once more, with the answer known.
-    pub(crate) async fn dial(&self, first: Option<&Op>) -> Result<(Session, Option<Answers>), ConnectError> {
+    pub(crate) async fn dial(&self, first: Option<&Op>) -> Result<Dialled, ConnectError> {
         let begun = Instant::now();
         match self.dial_patiently(first).await {
             Err(ConnectError::Closed { .. }) if begun.elapsed() > PERSON_WAS_ASKED => {
@@ -102,7 +113,7 @@ impl Dialling {
 
     /// A server turns connections away while too many of one address have not proved who they are: many clients behind
     /// one address come in one after the other.
-    async fn dial_patiently(&self, first: Option<&Op>) -> Result<(Session, Option<Answers>), ConnectError> {
+    async fn dial_patiently(&self, first: Option<&Op>) -> Result<Dialled, ConnectError> {
         let begun = Instant::now();
         let mut wait = TURNED_AWAY_WAIT;
         loop {
@@ -119,7 +130,7 @@ impl Dialling {
         }
     }
 
-    async fn dial_once(&self, first: Option<&Op>) -> Result<(Session, Option<Answers>), ConnectError> {
+    async fn dial_once(&self, first: Option<&Op>) -> Result<Dialled, ConnectError> {
         let demand = self.demand()?;
         let addresses = self.resolve().await?;
         let options = sft_lane::ConnectOptions { choice: self.transport.into(), ..Default::default() };
@@ -201,7 +212,7 @@ impl Dialling {
         later: Option<Later>,
         key: ServerKey,
         first: Option<&Op>,
-    ) -> Result<(Session, Option<Answers>), ConnectError> {
+    ) -> Result<Dialled, ConnectError> {
         let opened = opening::open(connection, key, &self.identity, &self.agent, first).await;
         let Opened { reader, writer, handle, data, welcome, asked } =
             opened.map_err(|error| self.opening_error(error))?;
@@ -217,8 +228,11 @@ impl Dialling {
             choice: self.transport,
             wanted: self.lanes,
         };
-        let (link, events) = Link::start(reader, writer, handle, Role::Client);
-        Ok(Session::begin(link, events, welcome, Lanes::new(means), asked))
+        let is_transfer = asked && matches!(first, Some(Op::Push(_) | Op::Pull(_)));
+        let open_port = |link: &Link| is_transfer.then(|| link.transfer(FIRST_REQUEST));
+        let (link, events, port) = Link::start_with(reader, writer, handle, Role::Client, open_port);
+        let (session, answers) = Session::begin(link, events, welcome, Lanes::new(means), asked);
+        Ok(Dialled { session, answers, port })
     }
 
     fn opening_error(&self, error: OpeningError) -> ConnectError {

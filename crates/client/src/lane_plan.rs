@@ -1,8 +1,7 @@
 //! Which data lanes a session gets: a pure rule over what came up and how long the path is.
 //!
-//! Measured: on a short path TCP lanes move the same with a fraction of the processor time of QUIC, and two of them fill
-//! it; on a long path one TCP lane is capped by its send buffer, and QUIC bears loss that TCP's control does not. The
-//! control lane stays on whatever won the race.
+//! Two TCP lanes fill a short path; on a long one each is capped by its send buffer, so there are four, though a sender
+//! uses QUIC there while that is no slower (`sft_engine`, "lane choice"). The control lane stays on whatever won the race.
 
 use std::time::Duration;
 

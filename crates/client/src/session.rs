@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use sft_base::limits;
-use sft_engine::{Link, LinkEnd, SessionEvent};
+use sft_engine::{Link, LinkEnd, SessionEvent, TransferPort};
 use sft_wire::Code;
 use sft_wire::message::{Body, Entry, Op, Reply, Request, Welcome};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -35,6 +35,15 @@ pub(crate) struct Answers {
     complete: bool,
     waiting: Waiting,
     _slot: OwnedSemaphorePermit,
+}
+
+/// A transfer that was asked for.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// The answers to its request.
+    pub answers: Answers,
+    /// What it hears and says.
+    pub port: TransferPort,
 }
 
 /// Who waits for answers, by number of the request.
@@ -89,8 +98,15 @@ impl Session {
         self.lanes.begin(&self.link, &self.welcome);
     }
 
-    /// A number for a request, before it is sent: a transfer opens its port first.
-    pub(crate) async fn number(&self) -> Answers {
+    /// Asks for a transfer. Its port is open before the other side hears of it.
+    pub(crate) async fn begin_transfer(&self, op: &Op) -> Begun {
+        let answers = self.number().await;
+        let port = self.link.transfer(answers.number);
+        self.send(answers.number, op.clone()).await;
+        Begun { answers, port }
+    }
+
+    async fn number(&self) -> Answers {
         let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         self.await_answers(slot)
     }
@@ -102,7 +118,7 @@ impl Session {
     }
 
     /// Sends a request under its number.
-    pub(crate) async fn send(&self, number: u64, op: Op) {
+    async fn send(&self, number: u64, op: Op) {
         self.link.send(Request { id: number, op }).await;
     }
 

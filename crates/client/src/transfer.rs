@@ -10,19 +10,19 @@ use std::time::Instant;
 
 use sft_auth::{Right, Rights};
 use sft_base::EntryPath;
-use sft_engine::{Counters, Event, EventSink, LinkEnd, ReceiveJob, SendJob, SendSource, Summary};
+use sft_engine::{Counters, Event, EventSink, LinkEnd, ReceiveJob, Reception, SendJob, SendSource, Summary};
 use sft_wire::message::{Body, Cancel, EntryKind, Op, Place, Pull, PullSource, Push};
 use sft_wire::{Code, WireError};
 use tokio::sync::oneshot;
 
 use crate::backoff::{self, Backoff};
 use crate::client::Client;
-use crate::error::{LocalError, RequestError, TransferError};
+use crate::error::{ConnectError, LocalError, RequestError, TransferError};
 use crate::landing::{may_be_new_name, push_place};
 use crate::local::{self, Destination};
 use crate::location::{Ending, RemotePath};
 use crate::options::{LandingMemory, PullOptions, PushOptions};
-use crate::session::{Answers, Session};
+use crate::session::{Answers, Begun, Session};
 
 impl Client {
     /// Copies local files and trees to the server.
@@ -60,11 +60,11 @@ impl Client {
         }
         let mut attempts = Attempts::new(self.backoff(), events);
         loop {
-            let session = attempts.session(self).await?;
+            let (session, begun) = attempts.begin(self, Op::Push(push.clone())).await?;
             // A directory that is offered may be made, and be found by the next attempt: first the server decides.
             let deciding = (push.place == Place::Auto && is_dir).then_some(&memory);
             let (placed, outcome) =
-                push_once(&session, &sources, &push, deciding, attempts.events.clone()).await;
+                push_once(&session, begun, &sources, push.checksum, deciding, attempts.events.clone()).await;
             // The first attempt may have made the directory that the next would then land inside.
             push.place = placed.unwrap_or(push.place);
             let may_look = Rights::from_bits(session.welcome().rights).has(Right::List);
@@ -108,9 +108,17 @@ impl Client {
         }
         let mut attempts = Attempts::new(self.backoff(), events);
         loop {
-            let session = attempts.session(self).await?;
-            let outcome =
-                pull_once(&session, &sources, &destination, &options, attempts.events.clone()).await;
+            if destination.place == Place::Into && !destination.path.is_root() {
+                // No directory is made for what a server has not let in yet.
+                attempts.open(self).await?;
+            }
+            let reception = Reception::prepare(receive_job(&destination, &options)).await;
+            let reception =
+                reception.map_err(|error| final_error(sft_engine::TransferError::Local(error)))?;
+            let (sources, window) = (sources.clone(), reception.window());
+            let pull = Op::Pull(Pull { sources, checksum: options.checksum, window });
+            let (session, begun) = attempts.begin(self, pull).await?;
+            let outcome = pull_once(&session, begun, reception, attempts.events.clone()).await;
             if let Some(summary) = attempts.judge(outcome)? {
                 return Ok(summary);
             }
@@ -194,19 +202,42 @@ struct Attempts {
     moved: u64,
     /// How the last session was lost.
     lost: Option<String>,
+    /// Whether there ever was one.
+    connected: bool,
 }
 
 type Outcome = Result<Summary, sft_engine::TransferError>;
 
 impl Attempts {
     fn new(backoff: Backoff, events: EventSink) -> Self {
-        Self { events, backoff, mark: 0, moved: 0, lost: None }
+        Self { events, backoff, mark: 0, moved: 0, lost: None, connected: false }
     }
 
-    /// A session to try in: at once the first time, after some waiting when one was lost.
-    async fn session(&mut self, client: &Client) -> Result<Arc<Session>, TransferError> {
+    /// A session to try in.
+    async fn open(&mut self, client: &Client) -> Result<(), TransferError> {
+        self.dial(client, None).await.map(drop)
+    }
+
+    /// The transfer, asked for in a session to try in.
+    async fn begin(&mut self, client: &Client, op: Op) -> Result<(Arc<Session>, Begun), TransferError> {
+        let begun = self.dial(client, Some(&op)).await?.expect("what is asked for is begun");
+        if !std::mem::replace(&mut self.connected, true) {
+            // A person may have been asked: only now it counts how long nothing comes.
+            let at = Instant::now();
+            self.backoff = self.backoff.anew(at);
+            self.events.tell(Event::Connected { at });
+        }
+        Ok(begun)
+    }
+
+    /// At once the first time, after some waiting when a session was lost.
+    async fn dial(
+        &mut self,
+        client: &Client,
+        op: Option<&Op>,
+    ) -> Result<Option<(Arc<Session>, Begun)>, TransferError> {
         let Some(mut reason) = self.lost.take() else {
-            return Ok(client.session().await?);
+            return Ok(dial_once(client, op).await?);
         };
         loop {
             let silent = self.backoff.silent(Instant::now());
@@ -215,10 +246,10 @@ impl Attempts {
             self.events.tell(Event::Reconnecting { silent, reason: reason.clone() });
             tokio::time::sleep(wait).await;
             let patience = self.backoff.patience(Instant::now());
-            match tokio::time::timeout(patience, client.session()).await {
-                Ok(Ok(session)) => {
+            match tokio::time::timeout(patience, dial_once(client, op)).await {
+                Ok(Ok(dialled)) => {
                     self.events.tell(Event::Reconnected);
-                    return Ok(session);
+                    return Ok(dialled);
                 }
                 Ok(Err(error)) if error.may_pass() => reason = error.to_string(),
                 Ok(Err(error)) => return Err(error.into()),
@@ -283,6 +314,14 @@ fn final_error(error: sft_engine::TransferError) -> TransferError {
     }
 }
 
+/// Opens a session unless one stands, and asks for the transfer if there is one to ask for.
+async fn dial_once(client: &Client, op: Option<&Op>) -> Result<Option<(Arc<Session>, Begun)>, ConnectError> {
+    match op {
+        Some(op) => client.transfer(op).await.map(Some),
+        None => client.open().await.map(|()| None),
+    }
+}
+
 /// What counts as getting on, apart from finding things.
 fn progress(counters: &Counters) -> u64 {
     [&counters.entries_settled, &counters.bytes_quic, &counters.bytes_tcp]
@@ -307,16 +346,15 @@ fn begin_anew(counters: &Counters) {
 /// nothing is offered.
 async fn push_once(
     session: &Session,
+    begun: Begun,
     sources: &[SendSource],
-    push: &Push,
+    checksum: bool,
     deciding: Option<&Memory>,
     events: EventSink,
 ) -> (Option<Place>, Outcome) {
     session.want_data();
-    let mut answers = session.number().await;
-    let port = session.link().transfer(answers.number);
+    let Begun { mut answers, port } = begun;
     let cancel = CancelOnDrop::new(session, answers.number);
-    session.send(answers.number, Op::Push(push.clone())).await;
     let (window, awaited) = oneshot::channel();
     let mut first = None;
     if let Some(memory) = deciding {
@@ -341,7 +379,7 @@ async fn push_once(
             std::future::pending::<()>().await;
         }
     };
-    let job = SendJob { sources: sources.to_vec(), checksum: push.checksum, window: Err(awaited) };
+    let job = SendJob { sources: sources.to_vec(), checksum, window: Err(awaited) };
     let outcome = with(answer, sft_engine::send(port, job, events)).await;
     cancel.disarm();
     (placed, outcome)
@@ -358,36 +396,24 @@ fn accepted(body: Option<Body>) -> (Option<Result<sft_wire::message::Window, Wir
     }
 }
 
-async fn pull_once(
-    session: &Session,
-    sources: &[PullSource],
-    destination: &Destination,
-    options: &PullOptions,
-    events: EventSink,
-) -> Outcome {
-    session.want_data();
-    let mut answers = session.number().await;
-    let port = session.link().transfer(answers.number);
-    let cancel = CancelOnDrop::new(session, answers.number);
-    let job = ReceiveJob {
+fn receive_job(destination: &Destination, options: &PullOptions) -> ReceiveJob {
+    ReceiveJob {
         view: destination.view.clone(),
         path: destination.path.clone(),
         place: destination.place,
         publish: options.publish,
         durability: options.durability,
         keep_set_id: options.keep_setid,
-    };
-    let (ready, when_ready) = oneshot::channel();
-    let receiving = sft_engine::receive(port, job, ready, events);
-    let asking = async {
-        let Ok(ready) = when_ready.await else { return std::future::pending().await };
-        let pull = Pull { sources: sources.to_vec(), checksum: options.checksum, window: ready.window };
-        session.send(answers.number, Op::Pull(pull)).await;
-        refusal(&mut answers).await
-    };
+    }
+}
+
+async fn pull_once(session: &Session, begun: Begun, reception: Reception, events: EventSink) -> Outcome {
+    session.want_data();
+    let Begun { mut answers, port } = begun;
+    let cancel = CancelOnDrop::new(session, answers.number);
     let outcome = tokio::select! {
-        outcome = receiving => outcome,
-        refused = asking => Err(sft_engine::TransferError::Refused(refused)),
+        outcome = reception.receive(port, events) => outcome,
+        refused = refusal(&mut answers) => Err(sft_engine::TransferError::Refused(refused)),
     };
     cancel.disarm();
     outcome

@@ -11,7 +11,7 @@ use sft_auth::{ClientKeys, Grant, KeySearch, ServerKey};
 use sft_base::{EntryPath, limits};
 use sft_doors::{Doors, ServeOptions, Server, StopReport};
 use sft_engine::{
-    EventSink, Link, ReceiveJob, Role, SendJob, SendSource, SessionEvent, Summary, View, receive, send,
+    EventSink, Link, ReceiveJob, Reception, Role, SendJob, SendSource, SessionEvent, Summary, View, send,
 };
 use sft_lane::{Choice, ConnectOptions, Connection, Dialer, Parts, Pin, Transport, into_data};
 use sft_store::FsStore;
@@ -162,7 +162,6 @@ async fn push_to(session: &mut Session, root: &Path, name: &str, to: &str) -> (S
 
 async fn pull(session: &mut Session, name: &str, root: &Path) -> Summary {
     let port = session.link.transfer(2);
-    let (ready, is_ready) = oneshot::channel();
     let job = ReceiveJob {
         view: view(root),
         path: EntryPath::root(),
@@ -171,8 +170,9 @@ async fn pull(session: &mut Session, name: &str, root: &Path) -> Summary {
         durability: Durability::Commit,
         keep_set_id: true,
     };
-    let receiving = tokio::spawn(receive(port, job, ready, EventSink::new().0));
-    let window: Window = is_ready.await.unwrap().window;
+    let reception = Reception::prepare(job).await.unwrap();
+    let window = reception.window();
+    let receiving = tokio::spawn(reception.receive(port, EventSink::new().0));
     let sources = vec![PullSource { path: path(name), contents: false }];
     session.link.send(Request { id: 2, op: Op::Pull(Pull { sources, checksum: false, window }) }).await;
     assert!(matches!(reply(session).await, Body::Accepted { .. }));

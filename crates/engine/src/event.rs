@@ -40,6 +40,11 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The client is connected, and the transfer begins: nobody is asked for anything any more.
+    Connected {
+        /// Since when.
+        at: std::time::Instant,
+    },
     /// All lanes were lost; the client dials again.
     Reconnecting {
         /// Since when.

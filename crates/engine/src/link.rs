@@ -134,6 +134,18 @@ impl Link {
         connection: ConnectionHandle,
         role: Role,
     ) -> (Self, mpsc::Receiver<SessionEvent>) {
+        let (link, events, ()) = Self::start_with(reader, writer, connection, role, |_| ());
+        (link, events)
+    }
+
+    /// The same, with something done before the first frame is read: who asked for a transfer already opens its port.
+    pub fn start_with<T>(
+        reader: ControlReader,
+        writer: ControlWriter,
+        connection: ConnectionHandle,
+        role: Role,
+        first: impl FnOnce(&Self) -> T,
+    ) -> (Self, mpsc::Receiver<SessionEvent>, T) {
         let (outbox, outgoing) = mpsc::channel(OUTBOX_MAX);
         let (events, session) = mpsc::channel(limits::REQUESTS_OPEN_MAX);
         let link = Self(Arc::new(Shared {
@@ -147,10 +159,11 @@ impl Link {
             started: Instant::now(),
             heard_ms: AtomicU64::new(0),
         }));
+        let first = first(&link);
         tokio::spawn(link.clone().write_control(writer, outgoing));
         tokio::spawn(link.clone().read_control(reader, events));
         tokio::spawn(link.clone().watch_silence());
-        (link, session)
+        (link, session, first)
     }
 
     /// Adds a data lane; it goes when its connection does.
@@ -179,11 +192,16 @@ impl Link {
         let _ = self.0.outbox.send(message.into()).await;
     }
 
+    /// The same without waiting, for a link that has not started: nothing can be in its way.
+    pub fn send_first(&self, message: impl Into<ControlMessage>) {
+        let _ = self.0.outbox.try_send(message.into());
+    }
+
     pub(crate) fn outbox(&self) -> &mpsc::Sender<ControlMessage> {
         &self.0.outbox
     }
 
-    /// Opens the port of a transfer that this end is about to request.
+    /// Opens the port of a transfer that this end is about to request, or has requested before it reads anything.
     pub fn transfer(&self, id: u64) -> TransferPort {
         let (control, control_in) = mpsc::channel(PORT_CONTROL_MAX);
         let (data, data_in) = mpsc::unbounded_channel();

@@ -11,7 +11,7 @@ use sft_base::EntryPath;
 use sft_lane::Transport;
 use sft_wire::message::{Cancel, Durability, Entry, Place, PublishMode, Unapplied, Window};
 use sft_wire::{ControlMessage, PieceArrival, Receiver, ReceiverEvent, WireError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::View;
 use crate::budget::ReceiveShare;
@@ -39,53 +39,69 @@ pub struct ReceiveJob {
     pub keep_set_id: bool,
 }
 
-/// What a receiver says before anything comes: its windows, and whether sources keep their names below the destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ready {
-    /// Windows it grants.
-    pub window: Window,
-    /// Whether sources land inside.
-    pub into: bool,
+/// A transfer that can be received: its destination is resolved, and it has its share of the memory.
+pub struct Reception {
+    writer: Writer,
+    share: ReceiveShare,
+    window: Window,
 }
 
-/// Receives everything that is offered, and returns when all of it is settled.
-///
-/// `ready` is told once the destination is resolved, and not at all when it cannot be.
-pub async fn receive(
-    port: TransferPort,
-    job: ReceiveJob,
-    ready: oneshot::Sender<Ready>,
-    events: EventSink,
-) -> Result<Summary, TransferError> {
-    let ReceiveJob { view, path, place, publish, durability, keep_set_id } = job;
-    let resolving = view.clone();
-    let destination = blocking(move || Destination::resolve(&resolving, path, place)).await;
-    let destination = destination.map_err(TransferError::Local)?;
-    let share = ReceiveShare::join();
-    let window = share.window();
-    port.set_data_limit(window);
-    // Whoever asked may have gone meanwhile; the link tells.
-    let _ = ready.send(Ready { window, into: destination.is_into() });
-    let writer = Writer::new(view, destination, publish, durability, keep_set_id);
-    let (results, results_in) = mpsc::unbounded_channel();
-    let driver = ReceiveDriver {
-        machine: Receiver::new(port.id, window),
-        writer,
-        share,
-        to_decide: VecDeque::new(),
-        deciding: false,
-        arrived: VecDeque::new(),
-        writes: 0,
-        to_commit: Vec::new(),
-        named: Vec::new(),
-        committing: false,
-        kept: false,
-        results,
-        lanes: Vec::new(),
-        summary: Summary::default(),
-        events,
-    };
-    driver.run(port, results_in).await
+impl Reception {
+    /// Looks at the destination; under [`Place::Into`] it is made a directory.
+    pub async fn prepare(job: ReceiveJob) -> Result<Self, WireError> {
+        let ReceiveJob { view, path, place, publish, durability, keep_set_id } = job;
+        let resolving = view.clone();
+        let destination = blocking(move || Destination::resolve(&resolving, path, place)).await?;
+        let share = ReceiveShare::join();
+        let window = share.window();
+        let writer = Writer::new(view, destination, publish, durability, keep_set_id);
+        Ok(Self { writer, share, window })
+    }
+
+    /// The windows to grant.
+    pub fn window(&self) -> Window {
+        self.window
+    }
+
+    /// Whether sources keep their names below the destination.
+    pub fn is_into(&self) -> bool {
+        self.writer.destination.is_into()
+    }
+
+    /// Receives everything that is offered, and returns when all of it is settled.
+    pub async fn receive(self, port: TransferPort, events: EventSink) -> Result<Summary, TransferError> {
+        let Self { writer, share, window } = self;
+        port.set_data_limit(window);
+        let (results, results_in) = mpsc::unbounded_channel();
+        let driver = ReceiveDriver {
+            machine: Receiver::new(port.id, window),
+            writer,
+            share,
+            to_decide: VecDeque::new(),
+            deciding: false,
+            arrived: VecDeque::new(),
+            writes: 0,
+            to_commit: Vec::new(),
+            named: Vec::new(),
+            committing: false,
+            kept: false,
+            results,
+            lanes: Vec::new(),
+            summary: Summary::default(),
+            events,
+        };
+        driver.run(port, results_in).await
+    }
+}
+
+impl std::fmt::Debug for Reception {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { writer, share: _, window } = self;
+        f.debug_struct("Reception")
+            .field("destination", &writer.destination)
+            .field("window", window)
+            .finish_non_exhaustive()
+    }
 }
 
 struct ReceiveDriver {

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::budget::SendShare;
 use crate::event::{Event, EventSink, Summary};
+use crate::lane_choice::{LaneChoice, LaneStanding};
 use crate::link::{LaneInfo, LinkEnd, TransferPort, is_short_path};
 use crate::read::{self, Offered};
 use crate::scan::{self, Found};
@@ -77,7 +78,7 @@ pub async fn send(port: TransferPort, job: SendJob, events: EventSink) -> Result
         jobs_local: 0,
         results,
         share: SendShare::join(),
-        short_path: is_short_path(port.link.connection().rtt()),
+        choice: LaneChoice::new(is_short_path(port.link.connection().rtt())),
         summary: Summary::default(),
         events,
         transfer: port.id,
@@ -99,7 +100,7 @@ struct SendDriver {
     jobs_local: usize,
     results: mpsc::UnboundedSender<Done>,
     share: SendShare,
-    short_path: bool,
+    choice: LaneChoice,
     summary: Summary,
     events: EventSink,
 }
@@ -213,8 +214,12 @@ impl SendDriver {
         }
     }
 
+    fn now_ms(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
+    }
+
     fn tell_time(&mut self) {
-        self.machine.set_time(self.begun.elapsed().as_millis() as u64);
+        self.machine.set_time(self.now_ms());
     }
 
     fn offer_what_waits(&mut self) {
@@ -246,27 +251,27 @@ impl SendDriver {
         let trusted = self.lanes.iter().filter(|load| !self.machine.is_suspect(load.lane.id));
         let mut units: usize = trusted.map(|load| load.units).sum();
         let most = self.share.units();
-        let useful = self.useful_lanes();
+        let standing = self.lanes_standing();
+        let now_ms = self.now_ms();
+        let useful = self.choice.lanes(now_ms, &standing);
+        if units < most
+            && let Some(lane) = self.choice.probe_due(now_ms, &standing)
+            && self.give_unit(lane)
+        {
+            self.choice.probe_begun(lane, now_ms, &standing);
+            units += 1;
+        }
         let mut idle_lanes = 0;
         let mut turns = useful.iter().cycle();
         while units < most
             && idle_lanes < useful.len()
-            && let Some(&place) = turns.next()
+            && let Some(&lane) = turns.next()
         {
-            let load = &mut self.lanes[place];
-            // One more than the lane sends at once, so that the next is read meanwhile.
-            let job = (load.units < load.lane.sender.parallel() + 1)
-                .then(|| self.machine.poll_job(load.lane.id))
-                .flatten();
-            match job {
-                Some(job) => {
-                    load.units += 1;
-                    units += 1;
-                    idle_lanes = 0;
-                    let lane = load.lane.clone();
-                    self.spawn_unit(job, lane);
-                }
-                None => idle_lanes += 1,
+            if self.give_unit(lane) {
+                units += 1;
+                idle_lanes = 0;
+            } else {
+                idle_lanes += 1;
             }
         }
         while self.jobs_local < LOCAL_JOBS_MAX
@@ -277,12 +282,28 @@ impl SendDriver {
         }
     }
 
-    /// The lanes to use: all, but for QUIC on a short path where TCP is up and not in doubt.
-    fn useful_lanes(&self) -> Vec<usize> {
-        let is_tcp = |load: &LaneLoad| load.lane.transport == Transport::Tcp;
-        let is_sound = |load: &LaneLoad| is_tcp(load) && !self.machine.is_suspect(load.lane.id);
-        let tcp_alone = self.short_path && self.lanes.iter().any(is_sound);
-        (0..self.lanes.len()).filter(|&place| !tcp_alone || is_tcp(&self.lanes[place])).collect()
+    /// Gives a lane a data unit, if it has room and there is one for it.
+    fn give_unit(&mut self, lane: u64) -> bool {
+        let Some(load) = self.lanes.iter_mut().find(|load| load.lane.id == lane) else { return false };
+        // One more than the lane sends at once, so that the next is read meanwhile.
+        if load.units > load.lane.sender.parallel() {
+            return false;
+        }
+        let Some(job) = self.machine.poll_job(lane) else { return false };
+        load.units += 1;
+        let lane = load.lane.clone();
+        self.spawn_unit(job, lane);
+        true
+    }
+
+    fn lanes_standing(&self) -> Vec<LaneStanding> {
+        let standing = |load: &LaneLoad| LaneStanding {
+            id: load.lane.id,
+            transport: load.lane.transport,
+            is_sound: !self.machine.is_suspect(load.lane.id),
+            bytes: self.machine.bytes_acknowledged(load.lane.id),
+        };
+        self.lanes.iter().map(standing).collect()
     }
 
     fn spawn_unit(&self, job: Job, lane: LaneInfo) {
@@ -515,7 +536,7 @@ async fn send_unit(
     let _ = results.send(Done::Sent { unit, lane: lane.id, transport: lane.transport, bytes, lost });
 }
 
-/// How often lanes are looked at.
-const LANES_LOOK: Duration = Duration::from_secs(1);
+/// How often lanes are looked at, and work is given out whatever happens: towards its end little else wakes a transfer.
+const LANES_LOOK: Duration = Duration::from_millis(200);
 /// Files that are compared or looked at again at a time.
 const LOCAL_JOBS_MAX: usize = 4;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sft_auth::Grant;
 use sft_base::limits::PIECE_BYTES;
 use sft_base::{Digest, Time};
-use sft_engine::{EventSink, Link, ReceiveJob, Role, View, receive};
+use sft_engine::{EventSink, Link, ReceiveJob, Reception, Role, View};
 use sft_lane::{Parts, Transport};
 use sft_store::{Attributes, FaultStore, MemStore, Op, Publish, Store, StoreError};
 use sft_wire::message::{
@@ -17,7 +17,6 @@ use sft_wire::message::{
 };
 use sft_wire::{ControlMessage, encode_pack, encode_piece};
 use support::*;
-use tokio::sync::oneshot;
 
 const SMALL: &[u8] = b"small content";
 
@@ -47,7 +46,6 @@ async fn offered(store: Arc<dyn Store>, durability: Durability, what: &str) -> (
     let (link, events) =
         Link::start(ends.server.reader, ends.server.writer, ends.server.handle, Role::Server);
     link.add_lane(Transport::Quic, data.0, data.1);
-    let (ready, is_ready) = oneshot::channel();
     let job = ReceiveJob {
         view: View::new(store, Arc::new(Grant::owner_local())),
         path: path(""),
@@ -56,8 +54,8 @@ async fn offered(store: Arc<dyn Store>, durability: Durability, what: &str) -> (
         durability,
         keep_set_id: false,
     };
-    let receiving = tokio::spawn(receive(link.transfer(1), job, ready, EventSink::new().0));
-    is_ready.await.unwrap();
+    let reception = Reception::prepare(job).await.unwrap();
+    let receiving = tokio::spawn(reception.receive(link.transfer(1), EventSink::new().0));
     let mut client = ends.client;
     say(&mut client, Offer { transfer: 1, first: 0, entries: entries(what), failures: vec![], last: true })
         .await;

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use sft_auth::Grant;
 use sft_base::limits::PIECE_BYTES;
-use sft_engine::{EventSink, ReceiveJob, SendJob, SendSource, Summary, TransferError, View, receive, send};
+use sft_engine::{EventSink, ReceiveJob, Reception, SendJob, SendSource, Summary, TransferError, View, send};
 use sft_store::{Attributes, FaultStore, MemStore, Op, Publish, Store, StoreError};
 use sft_wire::Code;
 use sft_wire::message::{Durability, Place, PublishMode};
 use support::*;
-use tokio::sync::oneshot;
 
 const FILES: [(&str, u64); 6] = [
     ("t/a", 10),
@@ -41,7 +40,6 @@ async fn transfer(
 ) -> (Result<Summary, TransferError>, Result<Summary, TransferError>) {
     let (client, server, _kept) = Ends::join().await.link();
     let view = |store: &FaultStore| View::new(Arc::new(store.clone()), Arc::new(Grant::owner_local()));
-    let (ready, is_ready) = oneshot::channel();
     let job = ReceiveJob {
         view: view(to),
         path: path(""),
@@ -50,14 +48,17 @@ async fn transfer(
         durability: Durability::Commit,
         keep_set_id: true,
     };
-    let receiving = tokio::spawn(receive(server.transfer(1), job, ready, EventSink::new().0));
-    let Ok(ready) = within(is_ready).await else {
-        let ended = receiving.await.unwrap();
-        let untold = || TransferError::Cancelled(Code::INTERNAL.because("it did not begin"));
-        return (Err(untold()), ended);
+    let reception = match Reception::prepare(job).await {
+        Ok(reception) => reception,
+        Err(error) => {
+            let untold = TransferError::Cancelled(Code::INTERNAL.because("it did not begin"));
+            return (Err(untold), Err(TransferError::Local(error)));
+        }
     };
+    let window = reception.window();
+    let receiving = tokio::spawn(reception.receive(server.transfer(1), EventSink::new().0));
     let sources = vec![SendSource { view: view(from), path: path("t"), landing: path("t") }];
-    let job = SendJob { sources, checksum: false, window: Ok(ready.window) };
+    let job = SendJob { sources, checksum: false, window: Ok(window) };
     let sending = tokio::spawn(send(client.transfer(1), job, EventSink::new().0));
     (within(sending).await.unwrap(), within(receiving).await.unwrap())
 }

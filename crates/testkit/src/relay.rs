@@ -73,6 +73,11 @@ impl Relay {
         self.tcp.conditions.rate.store(bytes_per_second, Ordering::Relaxed);
     }
 
+    /// A bound to the bytes a second of all datagrams in each direction, as networks have that do not like them.
+    pub fn udp_rate(&self, bytes_per_second: u64) {
+        self.udp.conditions.rate.store(bytes_per_second, Ordering::Relaxed);
+    }
+
     /// Refuses new connections, as a machine does where nobody listens. Those that stand go on.
     pub fn close_tcp(&mut self) {
         self.tcp.stop_listening();

@@ -133,6 +133,7 @@ impl Line {
             Fate::Vanish => return,
             Fate::Lose(percent) if self.dice.below(100) < percent.into() => return,
             Fate::Delay(delay) => {
+                self.pace.spend(bytes.len(), &self.conditions);
                 let _ = self.late.send((Instant::now() + delay, bytes.to_vec(), by.clone(), to));
                 return;
             }

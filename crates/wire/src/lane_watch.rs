@@ -2,20 +2,24 @@
 //!
 //! Times are milliseconds since some moment that the driver chose.
 
+use std::collections::BTreeMap;
+
 use sft_base::limits::SILENCE_MAX_MS;
 
 /// One lane that carries units of a transfer.
 #[derive(Debug, Default)]
 pub(crate) struct LaneWatch {
-    /// Units given to it that are not acknowledged.
-    pub(crate) open: usize,
+    /// Units given to it that are not acknowledged, and when they were given.
+    given_ms: BTreeMap<u64, u64>,
     /// Those of them whose content it was handed.
     begun: usize,
     /// Those of them that it has taken whole.
     taken: usize,
     waiting: Option<Waiting>,
     /// Time from giving to acknowledging, of the last unit that no other lane carried.
-    pub(crate) round_ms: Option<u64>,
+    round_ms: Option<u64>,
+    /// Bytes of units that it alone carried and that were acknowledged.
+    pub(crate) bytes: u64,
 }
 
 /// How far a lane has come with a unit.
@@ -48,9 +52,11 @@ struct Waiting {
 
 impl LaneWatch {
     /// A unit comes this far on the lane.
-    pub(crate) fn count(&mut self, progress: Progress, now_ms: u64) {
+    pub(crate) fn count(&mut self, unit: u64, progress: Progress, now_ms: u64) {
         match progress {
-            Progress::Given => self.open += 1,
+            Progress::Given => {
+                self.given_ms.insert(unit, now_ms);
+            }
             Progress::Begun => {
                 self.begun += 1;
                 let waiting = self.waiting.get_or_insert(Waiting {
@@ -68,8 +74,8 @@ impl LaneWatch {
     }
 
     /// A unit that had come so far is not the lane's any more. The lane may owe nothing now, but gave no sign either.
-    pub(crate) fn forget(&mut self, progress: Progress, now_ms: u64) {
-        self.open -= 1;
+    pub(crate) fn forget(&mut self, unit: u64, progress: Progress, now_ms: u64) {
+        self.given_ms.remove(&unit);
         self.begun -= usize::from(progress >= Progress::Begun);
         self.taken -= usize::from(progress == Progress::Taken);
         if let Some(waiting) = &mut self.waiting
@@ -79,8 +85,30 @@ impl LaneWatch {
         }
     }
 
-    /// It lives, for certain.
-    pub(crate) fn lives(&mut self, now_ms: u64) {
+    /// A unit of so many bytes that was given at `given_ms`, and to no other lane, was acknowledged: it lives, for certain.
+    pub(crate) fn acknowledged(&mut self, bytes: u64, given_ms: u64, now_ms: u64) {
+        self.bytes += bytes;
+        self.round_ms = Some(now_ms.saturating_sub(given_ms));
+        self.lives(now_ms);
+    }
+
+    /// Whether it carries nothing that is not acknowledged.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.given_ms.is_empty()
+    }
+
+    /// How long it takes from giving to acknowledging a unit; none while none was acknowledged.
+    pub(crate) fn round_ms(&self) -> Option<u64> {
+        self.round_ms
+    }
+
+    /// At least how long it takes: what the last unit needed, or what an open one has needed by now.
+    pub(crate) fn round_ms_min(&self, now_ms: u64) -> u64 {
+        let oldest_ms = self.given_ms.first_key_value().map(|(_, given_ms)| now_ms.saturating_sub(*given_ms));
+        self.round_ms.max(oldest_ms).unwrap_or(0)
+    }
+
+    fn lives(&mut self, now_ms: u64) {
         self.waiting =
             (self.begun > 0).then_some(Waiting { since_ms: now_ms, paused_ms: None, overtaken_ms: None });
     }

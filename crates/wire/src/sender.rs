@@ -276,6 +276,11 @@ impl Sender {
         self.units.is_suspect(lane)
     }
 
+    /// Bytes of acknowledged units that this lane carried and no other: what it has been good for.
+    pub fn bytes_acknowledged(&self, lane: u64) -> u64 {
+        self.units.bytes_acknowledged(lane)
+    }
+
     /// Lanes that may be given up: they are silent, and the receiver is at work (spec/wire.md, "Silence and loss"). For
     /// those that are, [`Sender::lane_lost`] follows.
     pub fn silent_lanes(&self) -> Vec<u64> {

@@ -58,7 +58,7 @@ impl Units {
         let number = self.next;
         self.next += 1;
         self.bytes += bytes;
-        let carrier = Some(self.give(lane));
+        let carrier = Some(self.give(number, lane));
         self.open.insert(number, Unit { carrier, copy: None, tried: Vec::new(), bytes, content });
         number
     }
@@ -73,7 +73,7 @@ impl Units {
                 continue;
             }
             let job = unit.content.to_job(number);
-            let carrier = self.give(lane);
+            let carrier = self.give(number, lane);
             self.open.get_mut(&number)?.carrier = Some(carrier);
             return Some(job);
         }
@@ -85,9 +85,23 @@ impl Units {
         self.lanes.get(&lane).is_some_and(|watch| watch.is_suspect(self.now_ms))
     }
 
-    /// Whether a lane may be given more: one that is suspect gets a unit at a time, to show that it lives.
+    /// Bytes of units that this lane alone carried and that were acknowledged.
+    pub(crate) fn bytes_acknowledged(&self, lane: u64) -> u64 {
+        self.lanes.get(&lane).map_or(0, |watch| watch.bytes)
+    }
+
+    /// Whether a lane may be given more: one that is suspect, or lags, gets a unit at a time, to show what it can do.
     pub(crate) fn may_carry(&self, lane: u64) -> bool {
-        !self.is_suspect(lane) || self.lanes.get(&lane).is_none_or(|watch| watch.open == 0)
+        let Some(watch) = self.lanes.get(&lane).filter(|watch| !watch.is_idle()) else { return true };
+        !watch.is_suspect(self.now_ms) && !self.lags(watch)
+    }
+
+    /// Whether a lane needs so much longer for a unit than another that the end of a transfer would wait for it.
+    fn lags(&self, watch: &LaneWatch) -> bool {
+        let round_ms = watch.round_ms_min(self.now_ms);
+        // Looked at first: on a short path it never is, and there are as many looks as units.
+        round_ms >= LAG_MS
+            && self.lanes.values().filter_map(LaneWatch::round_ms).any(|other| other * SLOWER < round_ms)
     }
 
     /// A copy, for this lane, of what a lane that is suspect carries.
@@ -102,9 +116,16 @@ impl Units {
 
     /// A copy, for this lane that has nothing else to do, of what a much slower one carries.
     pub(crate) fn help(&mut self, lane: u64, is_open: impl Fn(u64) -> bool) -> Option<Job> {
-        let round_ms = self.lanes.get(&lane).and_then(|watch| watch.round_ms).unwrap_or(ROUND_UNKNOWN_MS);
-        let after_ms = COPY_AFTER_MS.max(round_ms.saturating_mul(MUCH_SLOWER));
-        self.copy(lane, is_open, |units, carrier| units.age(carrier) >= after_ms)
+        let known_ms = self.lanes.get(&lane).and_then(LaneWatch::round_ms);
+        let round_ms = known_ms.unwrap_or(ROUND_UNKNOWN_MS);
+        let after_ms = COPY_AFTER_MS.max(round_ms.saturating_mul(SLOWER));
+        self.copy(lane, is_open, |units, carrier| {
+            let age_ms = units.age(carrier);
+            let its_round_ms = units.lanes.get(&carrier.lane).and_then(LaneWatch::round_ms);
+            // What it most likely needs still.
+            let left_ms = its_round_ms.unwrap_or(0).saturating_sub(age_ms);
+            age_ms >= after_ms || known_ms.is_some() && left_ms >= LAG_MS + round_ms
+        })
     }
 
     fn copy(
@@ -150,13 +171,16 @@ impl Units {
     }
 
     /// A unit comes this far on a lane.
-    pub(crate) fn progress(&mut self, unit: u64, lane: u64, progress: Progress) {
-        let Some(unit) = self.open.get_mut(&unit) else { return };
+    pub(crate) fn progress(&mut self, number: u64, lane: u64, progress: Progress) {
+        let Some(unit) = self.open.get_mut(&number) else { return };
         let on_lane = |carrier: &&mut Carrier| carrier.lane == lane && carrier.progress < progress;
         if let Some(carrier) = unit.carrier.as_mut().filter(on_lane) {
             let before = std::mem::replace(&mut carrier.progress, progress);
             let watch = self.lanes.entry(lane).or_default();
-            progress.steps().filter(|step| *step > before).for_each(|step| watch.count(step, self.now_ms));
+            progress
+                .steps()
+                .filter(|step| *step > before)
+                .for_each(|step| watch.count(number, step, self.now_ms));
         } else if let Some(copy) = unit.copy.as_mut().filter(on_lane) {
             copy.progress = progress;
         }
@@ -187,8 +211,7 @@ impl Units {
         if let Some(watch) = self.lanes.get_mut(&carrier.lane)
             && unit.copy.is_none()
         {
-            watch.round_ms = Some(now_ms.saturating_sub(carrier.given_ms));
-            watch.lives(now_ms);
+            watch.acknowledged(unit.bytes, carrier.given_ms, now_ms);
         }
         let by = unit.copy.unwrap_or(carrier);
         // Either lane may have brought it; but what the first had brought before a pause is worked off soon after it.
@@ -232,7 +255,7 @@ impl Units {
                     Some(copy) => {
                         self.copies -= 1;
                         let watch = self.lanes.entry(copy.lane).or_default();
-                        copy.progress.steps().for_each(|step| watch.count(step, self.now_ms));
+                        copy.progress.steps().for_each(|step| watch.count(number, step, self.now_ms));
                     }
                     None => self.again.push_back(number),
                 }
@@ -246,8 +269,8 @@ impl Units {
         silent.map(|(&lane, _)| lane).collect()
     }
 
-    fn give(&mut self, lane: u64) -> Carrier {
-        self.lanes.entry(lane).or_default().count(Progress::Given, self.now_ms);
+    fn give(&mut self, number: u64, lane: u64) -> Carrier {
+        self.lanes.entry(lane).or_default().count(number, Progress::Given, self.now_ms);
         Carrier { lane, given_ms: self.now_ms, progress: Progress::Given }
     }
 
@@ -258,7 +281,7 @@ impl Units {
         if let Some(carrier) = unit.carrier
             && let Some(watch) = self.lanes.get_mut(&carrier.lane)
         {
-            watch.forget(carrier.progress, self.now_ms);
+            watch.forget(number, carrier.progress, self.now_ms);
         }
         Some(unit)
     }
@@ -288,9 +311,11 @@ impl UnitContent {
 const PAUSE_MS: u64 = 5_000;
 /// How long a receiver may work, after a pause, on what had come before.
 const BACKLOG_MS: u64 = 2_000;
-/// A unit that is younger is not copied: what it waits for is on its way, most likely.
-const COPY_AFTER_MS: u64 = 2_000;
+/// A unit that is younger is not copied, unless its lane is known to lag: what it waits for is on its way, most likely.
+const COPY_AFTER_MS: u64 = 500;
+/// A lane that needs no longer for a unit, or no longer than another, holds nothing up that anyone would notice.
+const LAG_MS: u64 = 500;
 /// What a lane is taken to need that has not carried anything yet.
-const ROUND_UNKNOWN_MS: u64 = 2_000;
-/// Times that a lane's own units are quicker than one that it copies.
-const MUCH_SLOWER: u64 = 4;
+const ROUND_UNKNOWN_MS: u64 = 4_000;
+/// How many times as long a slow lane needs for a unit as a quick one.
+const SLOWER: u64 = 2;

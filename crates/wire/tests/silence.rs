@@ -130,10 +130,10 @@ fn a_quick_lane_with_nothing_to_do_helps_a_slow_one_out() {
     let units = vec![Run { first: quick, count: 1 }];
     let window = Window { bytes: PIECE_BYTES, entries: 10 };
     sender.handle(ControlMessage::Got(Got { transfer: 1, units, window })).unwrap();
-    sender.set_time(1_900);
+    sender.set_time(400);
     sender.lane_moved(0);
     assert_eq!(give(&mut sender, 1, true), None, "that is soon");
-    sender.set_time(2_000);
+    sender.set_time(500);
     sender.lane_moved(0);
     assert_eq!(give(&mut sender, 1, true), Some(slow));
     assert_eq!(give(&mut sender, 1, true), None, "once");
@@ -149,4 +149,32 @@ fn a_copy_that_cannot_be_read_fails_nothing() {
     assert_eq!(sender.poll_frame().map(|frame| frame.frame_type()), Some(sft_wire::message::frame::OFFER));
     assert_eq!(sender.poll_frame(), None, "the file goes on");
     got(&mut sender, unit);
+}
+
+#[test]
+fn a_lane_that_lags_gets_a_unit_at_a_time_and_holds_no_end_up() {
+    let mut sender = sender();
+    let mut slow = give(&mut sender, 0, true).unwrap();
+    let mut quick = give(&mut sender, 1, true).unwrap();
+    let mut carried = [0; 2];
+    for now in (100..).step_by(100) {
+        sender.set_time(now);
+        got(&mut sender, quick);
+        if now % 3_000 == 0 {
+            got(&mut sender, slow);
+            carried[0] += 1;
+            slow = give(&mut sender, 0, true).unwrap();
+        }
+        if now >= 500 {
+            assert_eq!(give(&mut sender, 0, true), None, "at {now}");
+        }
+        let Some(unit) = give(&mut sender, 1, true) else { break };
+        if unit == slow {
+            assert!(now < 11_000, "the end came at once, at {now}");
+            break;
+        }
+        carried[1] += 1;
+        quick = unit;
+    }
+    assert_eq!(carried, [3, 95]);
 }

@@ -127,7 +127,7 @@ impl Door {
     }
 
     async fn serve_session(&self, parts: Parts, grant: Grant) {
-        let Parts { reader, mut writer, data, handle } = parts;
+        let Parts { reader, writer, data, handle } = parts;
         let (session, attach_secret) = (random::<16>(), random::<32>());
         let welcome = Welcome {
             version: VERSION,
@@ -138,14 +138,16 @@ impl Door {
             rights: grant.rights().bits(),
             lanes_max: limits::LANES_MAX as u32,
         };
-        if say(&mut writer, welcome.into()).await.is_err() {
-            return;
-        }
         let peer = handle.remote_address();
         tracing::info!(%peer, identity = grant.identity(), transport = ?handle.transport(), "a session opens");
         let transport = handle.transport();
-        let (link, events) = Link::start(reader, writer, handle, Role::Server);
-        if !self.sessions.add(session, attach_secret, link.clone()) {
+        let (link, events, has_room) = Link::start_with(reader, writer, handle, Role::Server, |link| {
+            // Whoever knows of the session finds it, on whatever connection: first it is there, then it is told.
+            let has_room = self.sessions.add(session, attach_secret, link.clone());
+            link.send_first(welcome);
+            has_room
+        });
+        if !has_room {
             link.close(Some(
                 Code::BUSY.because("this server has as many sessions as it can; try again in a while"),
             ))
@@ -381,16 +383,20 @@ mod tests {
         assert_eq!(last_word(hear(&mut guest).await), (Code::DENIED, sentence.into()));
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_session_can_be_joined_as_soon_as_it_is_known() {
+        let house = House::new("").await;
+        for sessions in 1..100 {
+            std::mem::forget(house.enter(SystemTime::now).await);
+            assert_eq!(house.door.sessions.all().len(), sessions);
+        }
+    }
+
     #[tokio::test]
     async fn sessions_have_a_bound() {
         let house = House::new("").await;
         let _first = house.enter(SystemTime::now).await;
-        let link = loop {
-            match house.door.sessions.all().pop() {
-                Some(link) => break link,
-                None => tokio::task::yield_now().await,
-            }
-        };
+        let link = house.door.sessions.all().pop().unwrap();
         let others = (1..limits::SESSIONS_MAX as u128).map(u128::to_be_bytes);
         others.for_each(|id| assert!(house.door.sessions.add(id, [0; 32], link.clone())));
         let mut late = house.enter(SystemTime::now).await;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use sft_base::{EntryPath, limits};
 use sft_engine::{
-    EventSink, Link, Ready, ReceiveJob, SendJob, SendSource, SessionEvent, TransferError, TransferPort, View,
-    receive, send, unapplied_on_wire, wire_error,
+    EventSink, Link, ReceiveJob, Reception, SendJob, SendSource, SessionEvent, TransferError, TransferPort,
+    View, send, unapplied_on_wire, wire_error,
 };
 use sft_store::{Attributes, Stat};
 use sft_wire::message::{Body, Entry, Op, Pull, PullSource, Push, Reply, Request, Window};
 use sft_wire::{Code, WireError};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 /// Answers requests until the session ends. Those under way then are dropped; what blocks ends by itself.
@@ -181,15 +181,14 @@ async fn take_push(link: &Link, view: View, push: Push, port: TransferPort) {
         durability: push.durability,
         keep_set_id,
     };
-    let (ready, is_ready) = oneshot::channel::<Ready>();
-    let (sink, _) = EventSink::new();
-    let accept = async {
-        if let Ok(ready) = is_ready.await {
-            let body = Body::Accepted { window: ready.window, into: ready.into };
-            link.send(Reply { id, more: false, body }).await;
-        }
+    let reception = match Reception::prepare(job).await {
+        Ok(reception) => reception,
+        Err(error) => return link.send(failed(id, error)).await,
     };
-    let (outcome, ()) = tokio::join!(receive(port, job, ready, sink), accept);
+    let body = Body::Accepted { window: reception.window(), into: reception.is_into() };
+    link.send(Reply { id, more: false, body }).await;
+    let (sink, _) = EventSink::new();
+    let outcome = reception.receive(port, sink).await;
     report(link, id, outcome).await;
 }
 

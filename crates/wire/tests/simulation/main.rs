@@ -38,7 +38,7 @@ fn every_transfer_ends_with_what_was_offered() {
         assert!(outcome.is_ok(), "seed {seed} fails; replay it with SFT_SIM_SEED={seed}");
         given_up += outcome.unwrap_or_default();
     }
-    assert!(given_up > SEEDS / 10, "{given_up} silent lanes were given up");
+    assert!(given_up > SEEDS / 20, "{given_up} silent lanes were given up");
 }
 
 /// One whole story: sessions are lost until one comes to its end. How many silent lanes were given up.
