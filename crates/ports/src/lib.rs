@@ -7,11 +7,13 @@
 //! assert_eq!(https[0].ports().unwrap().to_string(), "443");
 //! ```
 
+mod listeners;
 mod query;
 mod range;
 mod registry;
 mod transport;
 
+pub use listeners::{Holder, Listener, Survey, SurveyError, listeners};
 pub use query::{Query, QueryError, Subject};
 pub use range::PortRange;
 pub use registry::{Entry, SOURCE, lookup, neighbours, people, search};
