@@ -43,6 +43,7 @@ pub(crate) enum Verb {
     Join(cli::join::JoinArgs),
     Trust(cli::trust::TrustArgs),
     SftpStdio(cli::sftp_stdio::SftpStdioArgs),
+    Port(cli::port::PortArgs),
     Help(cli::help::HelpArgs),
 }
 

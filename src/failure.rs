@@ -2,6 +2,7 @@
 
 use sft_client::{Code, ConnectError, EntryPath, LocationError, RequestError, TransferError, WireError};
 
+use crate::cli::port::NoSuchHost;
 use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::voice::{ReaderGone, Voice};
@@ -115,6 +116,9 @@ fn exit_of_layer(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if error.is::<Usage>() || error.is::<LocationError>() || error.is::<ConfigError>() {
         return Some(Exit::Usage);
+    }
+    if error.is::<NoSuchHost>() {
+        return Some(Exit::Connect);
     }
     if error.is::<Refused>() {
         return Some(Exit::Refused);

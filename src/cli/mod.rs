@@ -11,6 +11,7 @@ pub(crate) mod key;
 pub(crate) mod ls;
 pub(crate) mod mkdir;
 pub(crate) mod mv;
+pub(crate) mod port;
 pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod sftp_stdio;
