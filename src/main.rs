@@ -2,6 +2,7 @@
 //! turns how it ended into a message and an exit code.
 
 mod amount;
+mod announce;
 mod answer_page;
 mod app;
 mod args;
@@ -19,6 +20,7 @@ mod long;
 mod memory;
 mod names;
 mod namesakes;
+mod pinned;
 mod place;
 mod port_page;
 mod probe;
@@ -68,6 +70,7 @@ fn run(verb: Verb, voice: Voice) -> anyhow::Result<Exit> {
         Verb::Join(typed) => app.run(cli::join::run(&app, typed)),
         Verb::Trust(typed) => cli::trust::run(&app, typed),
         Verb::SftpStdio(typed) => app.run(cli::sftp_stdio::run(&app, typed)),
+        Verb::Find(typed) => app.run(cli::find::run(&app, typed)),
         Verb::Port(typed) => app.run(cli::port::run(&app, typed)),
         Verb::Help(typed) => cli::help::run(&app, typed),
     }

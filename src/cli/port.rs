@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use clap::Args;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
-use sft_auth::{Fingerprint, ServerName, Trust, TrustCheck};
 use sft_client::Location;
 use sft_ports::{Entry, Listener, Ports, Query, Subject, Survey, Transport};
 
@@ -15,6 +14,7 @@ use crate::args::RemoteArgs;
 use crate::columns;
 use crate::exit::Exit;
 use crate::failure::Usage;
+use crate::pinned;
 use crate::port_page::{self, Form};
 use crate::probe::{self, Answers, TcpAnswer, UdpAnswer};
 
@@ -402,27 +402,12 @@ fn tell_answers(
     if app.voice.json() {
         return app.voice.object(answers_object(host, address, answers));
     }
-    let trust = |key: &str| trusted(app, host, address.port(), key);
+    let trust = |key: &str| pinned::words(app, host, address.port(), key);
     let page = answer_page::answers(answers, trust, form(app).width);
     let title =
         if host == address.ip().to_string() { host.to_owned() } else { format!("{host}, {}", address.ip()) };
     let gap = if again { "\n" } else { "" };
     app.voice.write(|out| write!(out, "{gap}{title}, port {}\n\n{page}", address.port()))
-}
-
-/// Whether a server's key is the pinned one, in words.
-fn trusted(app: &App, host: &str, port: u16, key: &str) -> String {
-    let check = || {
-        let name = ServerName::new(host, port).ok()?;
-        let key: Fingerprint = key.parse().ok()?;
-        Trust::open(&app.folders.trusted()).ok()?.check(&name, key).ok()
-    };
-    match check() {
-        Some(TrustCheck::Known) => "which you trust".into(),
-        Some(TrustCheck::Changed { was }) => format!("which is NOT the one you trust: {was}"),
-        Some(TrustCheck::Unknown) => "which you have not trusted yet".into(),
-        None => "and whether you trust it cannot be told".into(),
-    }
 }
 
 fn service_object(entry: &Entry) -> Map<String, Value> {
