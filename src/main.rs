@@ -20,6 +20,7 @@ mod long;
 mod memory;
 mod names;
 mod namesakes;
+mod near;
 mod pinned;
 mod place;
 mod port_page;

@@ -112,20 +112,24 @@ fn a_server_is_found_with_its_key_and_can_be_used() {
         (&found["port"], &found["trusted"], &found["version"]),
         (&1303.into(), &false.into(), &"1".into())
     );
-    assert_eq!(
-        (found["addresses"][0].as_str(), found["type"].as_str()),
-        (Some("192.0.2.2"), Some("192.0.2.2:"))
-    );
+    assert_eq!(found["addresses"][0], "192.0.2.2");
     assert!(found["rtt_ms"].as_f64().unwrap() > 0.0);
 
-    // What it says to type is what works.
+    // What it says to type is what works, and the key is pinned by the name.
+    let host = found["host"].as_str().unwrap();
+    assert!(host.ends_with(".local") && found["type"] == format!("{host}:"), "{found}");
     let run = |line: &[&str]| Running::start(wire.command(&wire.near, SFT, line)).wait(PATIENCE);
-    run(&["trust", "add", "192.0.2.2", &fingerprint]).done();
+    let unknown = run(&["ls", &format!("{host}:")]).ended(4).err();
+    assert!(unknown.contains(&format!("    sft trust add {host}:1303 {fingerprint}\n")), "{unknown}");
+    run(&["trust", "add", host, &fingerprint]).done();
     let page = wire.find(&["--for", "3s"]).out();
     let (head, rest) = page.split_once('\n').unwrap();
     assert!(head.contains(" at 192.0.2.2, port 1303, ") && head.ends_with(" ms"), "{page}");
-    assert_eq!(rest, format!("  {fingerprint}, which you trust\n  sft ls 192.0.2.2:\n"));
-    assert_eq!(run(&["ls", found["type"].as_str().unwrap()]).done().out(), "file\n");
+    assert_eq!(rest, format!("  {fingerprint}, which you trust\n  sft ls {host}:\n"));
+    assert_eq!(run(&["ls", &format!("{host}:")]).done().out(), "file\n");
+    let asked = run(&["port", "1303", host]).done().out();
+    assert!(asked.starts_with(&format!("{host}, 192.0.2.2, port 1303\n")), "{asked}");
+    assert!(asked.contains("which you trust"), "{asked}");
 
     // A server that stops says goodbye; one that does not announce itself is not found.
     server.terminate();
@@ -135,6 +139,25 @@ fn a_server_is_found_with_its_key_and_can_be_used() {
     let (server, _) = wire.serve(&["--no-announce"]);
     assert_eq!(wire.find(&["--for", "2s"]).err(), "no server announced itself within 2 s\n");
     drop(server);
+}
+
+#[test]
+fn a_name_of_the_local_network_needs_no_port() {
+    let Some(wire) = Wire::new() else { return };
+    let (_server, fingerprint) = wire.serve(&["--port", "4000"]);
+    let found = wire.find_something();
+    assert!(found["name"].as_str().unwrap().ends_with(" (4000)"), "{found}");
+    let host = found["host"].as_str().unwrap();
+    assert_eq!(found["type"], format!("sft://{host}:4000/"));
+    let run = |line: &[&str]| Running::start(wire.command(&wire.near, SFT, line)).wait(PATIENCE);
+    run(&["trust", "add", &format!("{host}:4000"), &fingerprint]).done();
+    let file = wire.dir.path().join("up");
+    std::fs::write(&file, "up").unwrap();
+    run(&["cp", file.to_str().unwrap(), &format!("{host}:")]).done();
+    assert_eq!(std::fs::read(wire.dir.path().join("served/up")).unwrap(), b"up");
+    // Another port that is typed is another server, and there is none.
+    let other = run(&["ls", &format!("sft://{host}:4001/")]).ended(3).err();
+    assert!(other.starts_with(&format!("sft: cannot find the address of `{host}`; ")), "{other}");
 }
 
 #[test]

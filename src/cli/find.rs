@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent};
 use serde_json::json;
+use sft_auth::ServerName;
 use sft_base::Shown;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -16,6 +17,7 @@ use crate::announce::{FINGERPRINT, SERVICES, VERSION, usable};
 use crate::app::App;
 use crate::args;
 use crate::exit::Exit;
+use crate::near;
 use crate::pinned;
 use crate::probe::{self, Answers, TcpAnswer, UdpAnswer};
 
@@ -101,15 +103,19 @@ impl Found {
         })
     }
 
-    /// How it is typed in other commands.
+    /// What it is called in other commands: its name, if that is one of the local network, or its address.
+    fn called(&self) -> String {
+        let usable = near::is_local(&self.host) && ServerName::new(&self.host, self.port).is_ok();
+        if usable { self.host.clone() } else { self.addresses[0].to_string() }
+    }
+
+    /// How it is typed there.
     fn typed(&self) -> String {
-        let ip = match self.addresses[0] {
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("[{ip}]"),
-        };
+        let host = self.called();
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
         match self.port {
-            sft_auth::DEFAULT_PORT => format!("{ip}:"),
-            port => format!("sft://{ip}:{port}/"),
+            sft_auth::DEFAULT_PORT => format!("{host}:"),
+            port => format!("sft://{host}:{port}/"),
         }
     }
 
@@ -135,7 +141,7 @@ impl Found {
 }
 
 fn tell(app: &App, found: &Found, answers: &Answers) -> anyhow::Result<()> {
-    let host = found.addresses[0].to_string();
+    let host = found.called();
     if !app.voice.json() {
         let text = found.text(answers, |key| pinned::words(app, &host, found.port, key));
         return app.voice.write(|out| out.write_all(text.as_bytes()));
@@ -189,7 +195,7 @@ mod tests {
         let trust = |_: &str| "which you trust".to_owned();
         let text = found("192.0.2.1", 1303, &key.to_string()).text(&answers, trust);
         let expected = format!(
-            "nas\\u{{1b}} at 192.0.2.1, port 1303, 1.2 ms\n  {key}, which you trust\n  sft ls 192.0.2.1:\n"
+            "nas\\u{{1b}} at 192.0.2.1, port 1303, 1.2 ms\n  {key}, which you trust\n  sft ls nas.local:\n"
         );
         assert_eq!(text, expected);
         let liar = found("2001:db8::1", 4000, "SHA256:other").text(&answers, trust);
@@ -197,7 +203,15 @@ mod tests {
             "nas\\u{{1b}} at 2001:db8::1, port 4000, 1.2 ms\n  announces the key SHA256:other\n  and has another one, {key}: do not trust it\n"
         );
         assert_eq!(liar, expected);
-        assert_eq!(found("2001:db8::1", 4000, "").typed(), "sft://[2001:db8::1]:4000/");
+        assert_eq!(found("2001:db8::1", 4000, "").typed(), "sft://nas.local:4000/");
+        for elsewhere in ["nas.example.org", "a b.local", ""] {
+            let found = Found { host: elsewhere.into(), ..found("2001:db8::1", 4000, "") };
+            assert_eq!(
+                found.typed(),
+                "sft://[2001:db8::1]:4000/",
+                "{elsewhere} is no name to be looked up here"
+            );
+        }
         let nobody = Answers { tcp: Some(TcpAnswer::Closed), udp: Some(UdpAnswer::Silent) };
         let text = found("192.0.2.1", 1303, "").text(&nobody, trust);
         assert_eq!(text, "nas\\u{1b} at 192.0.2.1, port 1303\n  does not answer as sft\n");

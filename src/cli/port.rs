@@ -14,6 +14,7 @@ use crate::args::RemoteArgs;
 use crate::columns;
 use crate::exit::Exit;
 use crate::failure::Usage;
+use crate::near;
 use crate::pinned;
 use crate::port_page::{self, Form};
 use crate::probe::{self, Answers, TcpAnswer, UdpAnswer};
@@ -375,6 +376,9 @@ fn host(app: &App, typed: &str) -> anyhow::Result<String> {
 }
 
 async fn addresses(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
+    if let Some(near) = near::locate(host, Some(port)).await {
+        return Ok(near.addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+    }
     let found = tokio::net::lookup_host((host, port)).await;
     let mut found: Vec<_> = found.map_err(|error| NoSuchHost(host.into(), error))?.collect();
     let mut seen = Vec::new();

@@ -1,6 +1,6 @@
 //! From a target to an open session: addresses, the race of transports, the server's key, the client's proof.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ use crate::target::Target;
 pub(crate) struct Dialling {
     server: ServerName,
     host: String,
+    /// Where that is, if it is not to be looked up.
+    addresses: Vec<IpAddr>,
     agent: String,
     transport: TransportChoice,
     lanes: Option<usize>,
@@ -62,6 +64,7 @@ impl Dialling {
             on_passphrase,
             invitation,
             transport,
+            addresses,
             lanes,
             redial: _,
             agent,
@@ -69,6 +72,7 @@ impl Dialling {
         let (invited, secret) = invitation.map(|link| (link.fingerprint, link.secret)).unzip();
         Ok(Self {
             host: target.host.clone(),
+            addresses,
             agent,
             transport,
             lanes,
@@ -152,6 +156,9 @@ impl Dialling {
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        if !self.addresses.is_empty() {
+            return Ok(self.addresses.iter().map(|ip| SocketAddr::new(*ip, self.server.port())).collect());
+        }
         let found = tokio::net::lookup_host((self.host.as_str(), self.server.port())).await;
         let found = found.map_err(|source| ConnectError::Resolve { host: self.host.clone(), source })?;
         Ok(found.collect())
