@@ -14,6 +14,7 @@ use crate::config::{Config, Reach};
 use crate::exit::Exit;
 use crate::failure::Interrupted;
 use crate::near;
+use crate::srv;
 use crate::stop::StopSignals;
 use crate::voice::Voice;
 
@@ -98,6 +99,8 @@ impl App {
         if let Some(near) = near::locate(&target.host, reach.port_named.then_some(target.port)).await {
             target.port = near.port;
             options.addresses = near.addresses;
+        } else if !reach.port_named {
+            options.addresses = srv::locate(&target.host).await?;
         }
         let client = Client::prepare(target, options)?;
         self.clients().push((reach, client.clone()));

@@ -27,6 +27,7 @@ mod port_page;
 mod probe;
 mod progress;
 mod served_port;
+mod srv;
 mod stop;
 mod told;
 mod under_way;

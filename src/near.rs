@@ -1,7 +1,7 @@
 //! Names of the local network (`nas.local`): where the server is that announces itself under such a name, and on which port.
 //! An announcement says where to knock and nothing more: trust is in the server's key, pinned under the name.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mdns_sd::{ServiceDaemon, ServiceEvent};
@@ -13,7 +13,7 @@ use crate::announce::{SERVICES, usable};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Near {
     /// At least one, the preferred one first.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Vec<SocketAddr>,
     /// UDP and TCP.
     pub port: u16,
 }
@@ -46,6 +46,8 @@ async fn listen(daemon: &ServiceDaemon, host: &str, port: Option<u16>) -> Option
             && port.is_none_or(|port| port == service.port)
         {
             let addresses = usable(service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).collect());
+            let addresses: Vec<_> =
+                addresses.into_iter().map(|ip| SocketAddr::new(ip, service.port)).collect();
             if !addresses.is_empty() && service.port > 0 {
                 return Some(Near { addresses, port: service.port });
             }

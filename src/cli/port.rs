@@ -377,7 +377,7 @@ fn host(app: &App, typed: &str) -> anyhow::Result<String> {
 
 async fn addresses(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
     if let Some(near) = near::locate(host, Some(port)).await {
-        return Ok(near.addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+        return Ok(near.addresses);
     }
     let found = tokio::net::lookup_host((host, port)).await;
     let mut found: Vec<_> = found.map_err(|error| NoSuchHost(host.into(), error))?.collect();

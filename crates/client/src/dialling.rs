@@ -1,6 +1,6 @@
 //! From a target to an open session: addresses, the race of transports, the server's key, the client's proof.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub(crate) struct Dialling {
     server: ServerName,
     host: String,
     /// Where that is, if it is not to be looked up.
-    addresses: Vec<IpAddr>,
+    addresses: Vec<SocketAddr>,
     agent: String,
     transport: TransportChoice,
     lanes: Option<usize>,
@@ -157,7 +157,7 @@ impl Dialling {
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
         if !self.addresses.is_empty() {
-            return Ok(self.addresses.iter().map(|ip| SocketAddr::new(*ip, self.server.port())).collect());
+            return Ok(self.addresses.clone());
         }
         let found = tokio::net::lookup_host((self.host.as_str(), self.server.port())).await;
         let found = found.map_err(|source| ConnectError::Resolve { host: self.host.clone(), source })?;

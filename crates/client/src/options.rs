@@ -1,7 +1,7 @@
 //! What a caller chooses about a connection and about a transfer; every default is the one that `sft` uses.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -25,8 +25,9 @@ pub struct ConnectOptions {
     pub invitation: Option<InviteLink>,
     /// Transports that may be used.
     pub transport: TransportChoice,
-    /// Where the server is, the preferred address first; if empty, its name is looked up whenever it is dialled.
-    pub addresses: Vec<IpAddr>,
+    /// Where the server is, on whatever ports, the preferred address first; if empty, its name is looked up whenever it is
+    /// dialled.
+    pub addresses: Vec<SocketAddr>,
     /// TCP connections that carry data, 0 for none where there is QUIC; by default as many as the path needs.
     pub lanes: Option<usize>,
     /// How long after the last progress a lost connection is given up; until then it is dialled again.
