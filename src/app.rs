@@ -13,6 +13,8 @@ use crate::ask;
 use crate::config::{Config, Reach};
 use crate::exit::Exit;
 use crate::failure::Interrupted;
+use crate::near;
+use crate::srv;
 use crate::stop::StopSignals;
 use crate::voice::Voice;
 
@@ -66,7 +68,7 @@ impl App {
         let mut options = self.options(&reach).await?;
         options.lanes = typed.lanes();
         options.redial = typed.wait().unwrap_or(options.redial);
-        self.keep(reach, options)
+        self.keep(reach, options).await
     }
 
     /// A client of the host of an invitation, which it redeems.
@@ -80,13 +82,20 @@ impl App {
         let reach = Config::default().reach(host, &typed.typed());
         let mut options = self.options(&reach).await?;
         options.invitation = Some(link);
-        let client = self.keep(reach, options)?;
+        let client = self.keep(reach, options).await?;
         client.open().await?;
         Ok(client)
     }
 
-    fn keep(&self, reach: Reach, options: ConnectOptions) -> anyhow::Result<Client> {
-        let client = Client::prepare(reach.target.clone(), options)?;
+    async fn keep(&self, reach: Reach, mut options: ConnectOptions) -> anyhow::Result<Client> {
+        let mut target = reach.target.clone();
+        if let Some(near) = near::locate(&target.host, reach.port_named.then_some(target.port)).await {
+            target.port = near.port;
+            options.addresses = near.addresses;
+        } else if !reach.port_named {
+            options.addresses = srv::locate(&target.host).await?;
+        }
+        let client = Client::prepare(target, options)?;
         self.clients().push((reach, client.clone()));
         Ok(client)
     }

@@ -43,6 +43,8 @@ pub(crate) enum Verb {
     Join(cli::join::JoinArgs),
     Trust(cli::trust::TrustArgs),
     SftpStdio(cli::sftp_stdio::SftpStdioArgs),
+    Find(cli::find::FindArgs),
+    Port(cli::port::PortArgs),
     Help(cli::help::HelpArgs),
 }
 
@@ -84,7 +86,8 @@ impl RemoteArgs {
     }
 }
 
-fn wait(text: &str) -> Result<Duration, String> {
+/// A time with a unit, or 0.
+pub(crate) fn wait(text: &str) -> Result<Duration, String> {
     let time = || text.parse::<Lifetime>().ok().and_then(|time| time.0);
     let time = if text == "0" { Some(Duration::ZERO) } else { time() };
     time.ok_or_else(|| "write a number and a unit, such as 30s, 10m or 12h, or 0".into())

@@ -40,6 +40,8 @@ struct File {
 pub(crate) struct Reach {
     /// The server.
     pub target: Target,
+    /// Whether its port was named anywhere, and is not just the usual one.
+    pub port_named: bool,
     /// Transports that may be used.
     pub transport: TransportChoice,
     /// A key file that goes before all others.
@@ -99,11 +101,12 @@ impl Config {
         let alias = self.hosts.get(&location.host).cloned().unwrap_or_default();
         let mut target = Target::of(location);
         target.host = alias.address.unwrap_or(target.host);
-        target.port = typed.port.or(location.port).or(alias.port).unwrap_or(target.port);
+        let port = typed.port.or(location.port).or(alias.port);
+        target.port = port.unwrap_or(target.port);
         target.user = target.user.or(alias.user);
         let transport = typed.transport.or(alias.transport).unwrap_or_default();
         let identity = typed.identity.clone().or_else(|| alias.identity.map(|path| self.expand(path)));
-        Reach { target, transport, identity }
+        Reach { target, port_named: port.is_some(), transport, identity }
     }
 
     fn expand(&self, path: PathBuf) -> PathBuf {

@@ -19,13 +19,17 @@ pub(crate) enum Exit {
     Integrity,
     /// Something on this machine prevents it.
     Local,
+    /// Asked by `sft port --check`: sft has the port.
+    InUseBySft,
+    /// Asked by `sft port --check`: another program has the port.
+    InUseByOther,
     /// Stopped by the user.
     Interrupted,
 }
 
 impl Exit {
     /// Every exit code with its meaning, as the help shows them.
-    pub(crate) const ALL: [(Self, &'static str); 8] = [
+    pub(crate) const ALL: [(Self, &'static str); 10] = [
         (Self::Done, "All done."),
         (Self::SomeFailed, "Some entries failed; they are listed, and the others were done."),
         (Self::Usage, "The command line or the configuration file was wrong; nothing was done."),
@@ -33,6 +37,8 @@ impl Exit {
         (Self::Refused, "Refused: the server's key is not trusted, or the server does not grant the right."),
         (Self::Integrity, "Content did not have the digest that was promised; it was not published."),
         (Self::Local, "Something on this machine prevents it, such as a destination that cannot be written."),
+        (Self::InUseBySft, "Of `sft port --check` alone: sft listens on the port."),
+        (Self::InUseByOther, "Of `sft port --check` alone: another program listens on the port."),
         (Self::Interrupted, "Stopped by the user; a copy goes on from there when it is run again."),
     ];
 
@@ -46,6 +52,8 @@ impl Exit {
             Self::Refused => 4,
             Self::Integrity => 5,
             Self::Local => 6,
+            Self::InUseBySft => 10,
+            Self::InUseByOther => 11,
             Self::Interrupted => 130,
         }
     }
@@ -75,7 +83,7 @@ mod tests {
     #[test]
     fn the_codes_are_as_promised() {
         let codes = Exit::ALL.map(|(exit, _)| exit.code());
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 130]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 10, 11, 130]);
         assert_eq!(Exit::SomeFailed.worse(Exit::Done), Exit::SomeFailed);
         assert_eq!(Exit::SomeFailed.worse(Exit::Interrupted), Exit::Interrupted);
     }

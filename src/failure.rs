@@ -2,8 +2,10 @@
 
 use sft_client::{Code, ConnectError, EntryPath, LocationError, RequestError, TransferError, WireError};
 
+use crate::cli::port::NoSuchHost;
 use crate::config::ConfigError;
 use crate::exit::Exit;
+use crate::srv::NoService;
 use crate::voice::{ReaderGone, Voice};
 
 /// What was typed makes no sense, though each argument alone does.
@@ -115,6 +117,9 @@ fn exit_of_layer(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if error.is::<Usage>() || error.is::<LocationError>() || error.is::<ConfigError>() {
         return Some(Exit::Usage);
+    }
+    if error.is::<NoSuchHost>() || error.is::<NoService>() {
+        return Some(Exit::Connect);
     }
     if error.is::<Refused>() {
         return Some(Exit::Refused);

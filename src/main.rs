@@ -2,10 +2,13 @@
 //! turns how it ended into a message and an exit code.
 
 mod amount;
+mod announce;
+mod answer_page;
 mod app;
 mod args;
 mod ask;
 mod cli;
+mod columns;
 mod config;
 mod copying;
 mod exit;
@@ -17,9 +20,14 @@ mod long;
 mod memory;
 mod names;
 mod namesakes;
+mod near;
+mod pinned;
 mod place;
+mod port_page;
+mod probe;
 mod progress;
 mod served_port;
+mod srv;
 mod stop;
 mod told;
 mod under_way;
@@ -64,6 +72,8 @@ fn run(verb: Verb, voice: Voice) -> anyhow::Result<Exit> {
         Verb::Join(typed) => app.run(cli::join::run(&app, typed)),
         Verb::Trust(typed) => cli::trust::run(&app, typed),
         Verb::SftpStdio(typed) => app.run(cli::sftp_stdio::run(&app, typed)),
+        Verb::Find(typed) => app.run(cli::find::run(&app, typed)),
+        Verb::Port(typed) => app.run(cli::port::run(&app, typed)),
         Verb::Help(typed) => cli::help::run(&app, typed),
     }
 }

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["base", "wire", "store", "auth", "lane"]),
     ("client", &["base", "wire", "store", "auth", "lane", "engine"]),
     ("doors", &["base", "wire", "store", "auth", "lane", "engine"]),
+    ("ports", &[]),
     ("testkit", &["base", "wire", "store", "auth", "lane"]),
 ];
 

@@ -3,6 +3,7 @@
 pub(crate) mod cat;
 pub(crate) mod cp;
 pub(crate) mod df;
+pub(crate) mod find;
 pub(crate) mod hash;
 pub(crate) mod help;
 pub(crate) mod invite;
@@ -11,6 +12,7 @@ pub(crate) mod key;
 pub(crate) mod ls;
 pub(crate) mod mkdir;
 pub(crate) mod mv;
+pub(crate) mod port;
 pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod sftp_stdio;

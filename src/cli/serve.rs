@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use sft_doors::{Doors, ServeOptions, Server, StopReport};
 
+use crate::announce::{Announced, Announcement};
 use crate::app::App;
 use crate::exit::Exit;
 use crate::stop::StopSignals;
@@ -34,6 +35,9 @@ pub(crate) struct ServeArgs {
     /// Protocols to serve: native, ssh, or both with a comma between them
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["native", "ssh"], value_name = "DOORS")]
     doors: Vec<Door>,
+    /// Do not tell the local network that this server is there
+    #[arg(long)]
+    no_announce: bool,
     /// Where the server's identity and grants are kept
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -83,10 +87,13 @@ async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
     };
     let stop = stop_signal()?;
     let server = Server::bind(options).await?;
+    let (addresses, fingerprint) = (server.addresses(), server.key().to_string());
+    let announcement = announce(app, &typed, &addresses, &fingerprint);
     let started = Started {
         root,
-        addresses: server.addresses(),
-        fingerprint: server.key().to_string(),
+        addresses,
+        fingerprint,
+        announced: announcement.as_ref().map(|announcement| announcement.name().to_owned()),
         owners: server.owner_keys().map_err(anyhow::Error::from),
         authorized_keys,
         read_only: typed.read_only,
@@ -100,7 +107,35 @@ async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
         ));
     }
     started.tell(app)?;
-    Ok(server.run(stop).await)
+    let report = server.run(stop).await;
+    if let Some(announcement) = announcement {
+        announcement.stop();
+    }
+    Ok(report)
+}
+
+/// Lets the local network know, unless that was declined or nobody could connect. A network that has no multicast is no
+/// reason not to serve.
+fn announce(
+    app: &App,
+    typed: &ServeArgs,
+    addresses: &[SocketAddr],
+    fingerprint: &str,
+) -> Option<Announcement> {
+    let machine = machine();
+    let udp = doors(&typed.doors).native;
+    let announced = Announced { machine: &machine, addresses, fingerprint, udp };
+    if typed.no_announce || !announced.reaches_others() {
+        return None;
+    }
+    Announcement::start(&announced)
+        .inspect_err(|error| app.voice.detail(&format!("not announced on the local network: {error}")))
+        .ok()
+}
+
+/// What this machine calls itself.
+fn machine() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// What a server says when it is up.
@@ -108,6 +143,8 @@ struct Started {
     root: PathBuf,
     addresses: Vec<SocketAddr>,
     fingerprint: String,
+    /// The name under which `sft find` shows it.
+    announced: Option<String>,
     owners: anyhow::Result<usize>,
     authorized_keys: PathBuf,
     read_only: bool,
@@ -133,6 +170,7 @@ impl Started {
         object.insert("port".into(), json!(self.port()));
         object.insert("fingerprint".into(), json!(self.fingerprint));
         object.insert("owner_keys".into(), json!(self.owners.as_ref().copied().unwrap_or(0)));
+        object.insert("announced".into(), json!(self.announced));
         object.insert("read_only".into(), json!(self.read_only));
         let open = [("native", self.doors.native), ("ssh", self.doors.ssh)];
         let open: Vec<_> = open.iter().filter(|(_, open)| *open).map(|(name, _)| *name).collect();
@@ -147,6 +185,9 @@ impl Started {
         let transports = if self.doors.native { "UDP and TCP" } else { "TCP" };
         text += &format!("  listening    {}, {transports}\n", addresses.join(" and "));
         text += &format!("  fingerprint  {}\n", self.fingerprint);
+        if let Some(name) = &self.announced {
+            text += &format!("  announced    as {} on the local network\n", names::shown(name));
+        }
         text += &format!("  owners       {}\n\n", self.owners_text());
         text += "On the other machine:\n";
         if self.doors.native {
@@ -192,7 +233,7 @@ impl Started {
                 IpAddr::V6(ip) => format!("[{ip}]"),
                 IpAddr::V4(ip) => ip.to_string(),
             },
-            _ => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            _ => machine(),
         }
     }
 
@@ -249,6 +290,7 @@ mod tests {
             root: "/srv/files".into(),
             addresses: vec![address.parse().unwrap()],
             fingerprint: "SHA256:abc".into(),
+            announced: None,
             owners,
             authorized_keys: "/home/a/.ssh/authorized_keys".into(),
             read_only: false,
@@ -266,6 +308,10 @@ mod tests {
         );
         assert!(text.contains("\n  owners       2 keys of /home/a/.ssh/authorized_keys\n"), "{text}");
         assert!(text.contains("\n  sft cp FILE 192.0.2.1:\n  sftp -P 1303 192.0.2.1\n\n"), "{text}");
+        let mut announced = started("192.0.2.1:1303", Ok(1));
+        announced.announced = Some("nas".into());
+        let text = announced.text();
+        assert!(text.contains("\n  announced    as nas on the local network\n  owners "), "{text}");
         let mut ssh_alone = started("192.0.2.1:1303", Ok(1));
         ssh_alone.doors.native = false;
         let text = ssh_alone.text();

@@ -21,6 +21,8 @@ use crate::target::Target;
 pub(crate) struct Dialling {
     server: ServerName,
     host: String,
+    /// Where that is, if it is not to be looked up.
+    addresses: Vec<SocketAddr>,
     agent: String,
     transport: TransportChoice,
     lanes: Option<usize>,
@@ -73,6 +75,7 @@ impl Dialling {
             on_passphrase,
             invitation,
             transport,
+            addresses,
             lanes,
             redial: _,
             agent,
@@ -80,6 +83,7 @@ impl Dialling {
         let (invited, secret) = invitation.map(|link| (link.fingerprint, link.secret)).unzip();
         Ok(Self {
             host: target.host.clone(),
+            addresses,
             agent,
             transport,
             lanes,
@@ -163,6 +167,9 @@ impl Dialling {
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        if !self.addresses.is_empty() {
+            return Ok(self.addresses.clone());
+        }
         let found = tokio::net::lookup_host((self.host.as_str(), self.server.port())).await;
         let found = found.map_err(|source| ConnectError::Resolve { host: self.host.clone(), source })?;
         Ok(found.collect())

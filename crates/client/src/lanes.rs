@@ -196,8 +196,20 @@ impl Keeper {
         for _ in 0..lanes {
             joining.spawn(self.joiner.clone().dial_and_attach());
         }
-        for joined in joining.join_all().await {
+        while let Some(joined) = next(&mut joining).await {
             note(&joined);
+        }
+    }
+}
+
+/// What the next task brings that ends, or none. When the program ends, its runtime cancels tasks while others still wait
+/// for them: what was cancelled brings nothing.
+async fn next<T: 'static>(tasks: &mut JoinSet<T>) -> Option<T> {
+    loop {
+        match tasks.join_next().await? {
+            Ok(brought) => return Some(brought),
+            Err(cancelled) if cancelled.is_cancelled() => {}
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
     }
 }
@@ -292,5 +304,17 @@ mod tests {
         assert_eq!(mac, *blake3::keyed_hash(&[1; 32], &message).as_bytes());
         assert_ne!(mac, attach_mac(&[1; 32], &[3; 32]));
         assert_ne!(mac, attach_mac(&[3; 32], &[2; 32]));
+    }
+
+    #[test]
+    fn lanes_that_are_cancelled_at_the_end_of_the_program_are_no_panic() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut tasks = JoinSet::new();
+            tasks.spawn(std::future::pending::<u8>()).abort();
+            tasks.spawn(async { 7 });
+            assert_eq!(next(&mut tasks).await, Some(7));
+            assert_eq!(next(&mut tasks).await, None);
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! What a caller chooses about a connection and about a transfer; every default is the one that `sft` uses.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -24,6 +25,9 @@ pub struct ConnectOptions {
     pub invitation: Option<InviteLink>,
     /// Transports that may be used.
     pub transport: TransportChoice,
+    /// Where the server is, on whatever ports, the preferred address first; if empty, its name is looked up whenever it is
+    /// dialled.
+    pub addresses: Vec<SocketAddr>,
     /// TCP connections that carry data, 0 for none where there is QUIC; by default as many as the path needs.
     pub lanes: Option<usize>,
     /// How long after the last progress a lost connection is given up; until then it is dialled again.
@@ -117,6 +121,7 @@ impl ConnectOptions {
             on_passphrase: None,
             invitation: None,
             transport: TransportChoice::default(),
+            addresses: Vec::new(),
             lanes: None,
             redial: Duration::from_millis(limits::REDIAL_MS),
             agent: concat!("sft/", env!("CARGO_PKG_VERSION")).into(),
@@ -126,12 +131,13 @@ impl ConnectOptions {
 
 impl fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { keys, trusted, invitation, transport, lanes, redial, agent, .. } = self;
+        let Self { keys, trusted, invitation, transport, addresses, lanes, redial, agent, .. } = self;
         f.debug_struct("ConnectOptions")
             .field("keys", keys)
             .field("trusted", trusted)
             .field("invitation", &invitation.is_some())
             .field("transport", transport)
+            .field("addresses", addresses)
             .field("lanes", lanes)
             .field("redial", redial)
             .field("agent", agent)

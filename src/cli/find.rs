@@ -1,0 +1,219 @@
+//! `sft find`: the servers that announce themselves on the local network.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent};
+use serde_json::json;
+use sft_auth::ServerName;
+use sft_base::Shown;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::announce::{FINGERPRINT, SERVICES, VERSION, usable};
+use crate::app::App;
+use crate::args;
+use crate::exit::Exit;
+use crate::near;
+use crate::pinned;
+use crate::probe::{self, Answers, TcpAnswer, UdpAnswer};
+
+/// Find servers on the local network
+///
+/// Asks by multicast DNS who serves, and connects to whoever answers to see whether the server has the key that it
+/// announces. Servers in other networks are not found; neither are those of `sft serve --no-announce`.
+#[derive(Debug, Args)]
+pub(crate) struct FindArgs {
+    /// How long to listen for answers, such as 3s or 1m
+    #[arg(long = "for", value_name = "TIME", default_value = "3s", value_parser = args::wait)]
+    time: Duration,
+}
+
+/// A server as it announces itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    name: String,
+    host: String,
+    port: u16,
+    addresses: Vec<IpAddr>,
+    fingerprint: Option<String>,
+    version: Option<String>,
+}
+
+/// Listens, and tells of each server as soon as it has answered.
+pub(crate) async fn run(app: &App, typed: FindArgs) -> anyhow::Result<Exit> {
+    let daemon = ServiceDaemon::new().context("cannot search the local network")?;
+    let [udp, tcp] = SERVICES.map(|service| daemon.browse(service));
+    let (udp, tcp) = (udp?, tcp?);
+    let until = Instant::now() + typed.time;
+    let (mut seen, mut asking, mut count) = (BTreeSet::new(), JoinSet::new(), 0_u32);
+    loop {
+        let event = tokio::select! {
+            Ok(event) = udp.recv_async() => event,
+            Ok(event) = tcp.recv_async() => event,
+            Some(Ok((found, answers))) = asking.join_next() => {
+                count += 1;
+                tell(app, &found, &answers)?;
+                continue;
+            }
+            () = sleep_until(until) => break,
+        };
+        if let ServiceEvent::ServiceResolved(service) = event
+            && let Some(found) = Found::of(&service)
+            && seen.insert((found.name.clone(), found.port))
+        {
+            asking.spawn(ask(found));
+        }
+    }
+    while let Some(Ok((found, answers))) = asking.join_next().await {
+        count += 1;
+        tell(app, &found, &answers)?;
+    }
+    if let Ok(ended) = daemon.shutdown() {
+        let _ = tokio::time::timeout(SHUTDOWN_MAX, ended.recv_async()).await;
+    }
+    if count == 0 {
+        app.voice.note(&format!("no server announced itself within {} s", typed.time.as_secs()));
+    }
+    Ok(Exit::Done)
+}
+
+async fn ask(found: Found) -> (Found, Answers) {
+    let address = SocketAddr::new(found.addresses[0], found.port);
+    let answers = probe::ask(&address.ip().to_string(), address, true, true).await;
+    (found, answers)
+}
+
+impl Found {
+    /// What an announcement says; none if it has no address that could be tried.
+    fn of(service: &ResolvedService) -> Option<Self> {
+        let service_type = SERVICES.iter().find_map(|known| service.fullname.strip_suffix(known))?;
+        let addresses = usable(service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).collect());
+        let property = |key| service.get_property_val_str(key).map(str::to_owned);
+        (!addresses.is_empty() && service.port > 0).then(|| Self {
+            name: service_type.trim_end_matches('.').to_owned(),
+            host: service.host.trim_end_matches('.').to_owned(),
+            port: service.port,
+            addresses,
+            fingerprint: property(FINGERPRINT),
+            version: property(VERSION),
+        })
+    }
+
+    /// What it is called in other commands: its name, if that is one of the local network, or its address.
+    fn called(&self) -> String {
+        let usable = near::is_local(&self.host) && ServerName::new(&self.host, self.port).is_ok();
+        if usable { self.host.clone() } else { self.addresses[0].to_string() }
+    }
+
+    /// How it is typed there.
+    fn typed(&self) -> String {
+        let host = self.called();
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        match self.port {
+            sft_auth::DEFAULT_PORT => format!("{host}:"),
+            port => format!("sft://{host}:{port}/"),
+        }
+    }
+
+    /// What a person reads of it.
+    fn text(&self, answers: &Answers, trust: impl Fn(&str) -> String) -> String {
+        let shown = |text: &str| Shown(text.as_bytes()).to_string();
+        let address = self.addresses[0];
+        let mut text = format!("{} at {address}, port {}", shown(&self.name), self.port);
+        text += &rtt(answers).map(|rtt| format!(", {:.1} ms", milliseconds(rtt))).unwrap_or_default();
+        let proved = answers.keys().first().map(ToString::to_string);
+        text += &match (&self.fingerprint, proved) {
+            (_, None) => "\n  does not answer as sft\n".to_owned(),
+            (Some(announced), Some(proved)) if *announced != proved => format!(
+                "\n  announces the key {}\n  and has another one, {proved}: do not trust it\n",
+                shown(announced)
+            ),
+            (_, Some(proved)) => {
+                format!("\n  {proved}, {}\n  sft ls {}\n", trust(&proved), self.typed())
+            }
+        };
+        text
+    }
+}
+
+fn tell(app: &App, found: &Found, answers: &Answers) -> anyhow::Result<()> {
+    let host = found.called();
+    if !app.voice.json() {
+        let text = found.text(answers, |key| pinned::words(app, &host, found.port, key));
+        return app.voice.write(|out| out.write_all(text.as_bytes()));
+    }
+    let proved = answers.keys().first().map(ToString::to_string);
+    let trusted = proved.as_ref().is_some_and(|key| pinned::is(app, &host, found.port, key));
+    let addresses: Vec<_> = found.addresses.iter().map(ToString::to_string).collect();
+    let object = json!({
+        "kind": "server", "name": found.name, "host": found.host, "port": found.port, "addresses": addresses,
+        "version": found.version, "announced": found.fingerprint, "fingerprint": proved, "trusted": trusted,
+        "rtt_ms": rtt(answers).map(milliseconds), "type": found.typed(),
+    });
+    app.voice.write(|out| writeln!(out, "{object}"))
+}
+
+fn rtt(answers: &Answers) -> Option<Duration> {
+    match (&answers.udp, &answers.tcp) {
+        (Some(UdpAnswer::Quic { rtt, .. }), _) | (_, Some(TcpAnswer::Open { rtt, .. })) => Some(*rtt),
+        _ => None,
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+const SHUTDOWN_MAX: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Native;
+    use sft_auth::ServerKey;
+
+    fn found(address: &str, port: u16, fingerprint: &str) -> Found {
+        Found {
+            name: "nas\u{1b}".into(),
+            host: "nas.local".into(),
+            port,
+            addresses: vec![address.parse().unwrap()],
+            fingerprint: Some(fingerprint.into()),
+            version: Some("1".into()),
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_a_server() {
+        let key = ServerKey([7; 32]);
+        let rtt = Duration::from_micros(1_234);
+        let answers = Answers { tcp: None, udp: Some(UdpAnswer::Quic { rtt, native: Native::Yes(key) }) };
+        let trust = |_: &str| "which you trust".to_owned();
+        let text = found("192.0.2.1", 1303, &key.to_string()).text(&answers, trust);
+        let expected = format!(
+            "nas\\u{{1b}} at 192.0.2.1, port 1303, 1.2 ms\n  {key}, which you trust\n  sft ls nas.local:\n"
+        );
+        assert_eq!(text, expected);
+        let liar = found("2001:db8::1", 4000, "SHA256:other").text(&answers, trust);
+        let expected = format!(
+            "nas\\u{{1b}} at 2001:db8::1, port 4000, 1.2 ms\n  announces the key SHA256:other\n  and has another one, {key}: do not trust it\n"
+        );
+        assert_eq!(liar, expected);
+        assert_eq!(found("2001:db8::1", 4000, "").typed(), "sft://nas.local:4000/");
+        for elsewhere in ["nas.example.org", "a b.local", ""] {
+            let found = Found { host: elsewhere.into(), ..found("2001:db8::1", 4000, "") };
+            assert_eq!(
+                found.typed(),
+                "sft://[2001:db8::1]:4000/",
+                "{elsewhere} is no name to be looked up here"
+            );
+        }
+        let nobody = Answers { tcp: Some(TcpAnswer::Closed), udp: Some(UdpAnswer::Silent) };
+        let text = found("192.0.2.1", 1303, "").text(&nobody, trust);
+        assert_eq!(text, "nas\\u{1b} at 192.0.2.1, port 1303\n  does not answer as sft\n");
+    }
+}

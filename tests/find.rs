@@ -1,0 +1,169 @@
+//! Promise: a server on the local network is found without its address being known, and gone from there when it stops. In
+//! network namespaces with a wire between them, so it needs root; `SFT_TEST_NOT_ROOT=1` goes without it.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use sft_testkit::{Person, Ran, Running};
+use tempfile::TempDir;
+
+const SFT: &str = env!("CARGO_BIN_EXE_sft");
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Two machines and a wire, as far as networks are concerned.
+struct Wire {
+    near: Running,
+    far: Running,
+    person: Person,
+    dir: TempDir,
+}
+
+impl Wire {
+    /// None if this is not run by root, and whoever runs it knows that.
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            let known = std::env::var_os("SFT_TEST_NOT_ROOT").is_some_and(|value| value == "1");
+            assert!(known, "only root can make networks; set SFT_TEST_NOT_ROOT=1 to go without this test");
+            return None;
+        }
+        let dir = TempDir::with_prefix("sft-find-").unwrap();
+        let person = Person::new(Path::new(SFT), dir.path().join("home")).with_key();
+        let machine = || {
+            let mut command = person.command(Path::new("unshare"));
+            command.args(["--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 3600"]);
+            let running = Running::start(command);
+            let began = Instant::now();
+            while running.stdout_so_far().is_empty() {
+                assert!(began.elapsed() < PATIENCE, "{}", running.stderr_so_far());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            running
+        };
+        let (near, far) = (machine(), machine());
+        let wire = Self { near, far, person, dir };
+        let far = wire.far.pid();
+        wire.inside(
+            &wire.near,
+            &format!("ip link add wire0 type veth peer name wire1 && ip link set wire1 netns {far}"),
+        );
+        wire.inside(&wire.near, "ip addr add 192.0.2.1/24 dev wire0 && ip link set wire0 up");
+        wire.inside(&wire.far, "ip addr add 192.0.2.2/24 dev wire1 && ip link set wire1 up");
+        Some(wire)
+    }
+
+    fn command(&self, machine: &Running, program: &str, line: &[&str]) -> Command {
+        let mut command = self.person.command(Path::new("nsenter"));
+        command.args(["-t", &machine.pid().to_string(), "-n", program]).args(line);
+        command
+    }
+
+    fn inside(&self, machine: &Running, script: &str) {
+        Running::start(self.command(machine, "sh", &["-c", script])).wait(PATIENCE).done();
+    }
+
+    /// Serves on the far machine until it is dropped; gives its fingerprint too.
+    fn serve(&self, more: &[&str]) -> (Running, String) {
+        let folder = self.dir.path().join("served");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("file"), "found").unwrap();
+        self.person.authorize(&self.person.public_key());
+        let line = [&["serve", "--json", folder.to_str().unwrap()], more].concat();
+        let running = Running::start(self.command(&self.far, SFT, &line));
+        let began = Instant::now();
+        while !running.stdout_so_far().contains('\n') {
+            assert!(began.elapsed() < PATIENCE, "{}", running.stderr_so_far());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let said: serde_json::Value =
+            serde_json::from_str(running.stdout_so_far().lines().next().unwrap()).unwrap();
+        let declined = more.contains(&"--no-announce");
+        assert_eq!(said["announced"].is_null(), declined, "{said}");
+        (running, said["fingerprint"].as_str().unwrap().to_owned())
+    }
+
+    fn find(&self, more: &[&str]) -> Ran {
+        Running::start(self.command(&self.near, SFT, &[&["find"], more].concat())).wait(PATIENCE).done()
+    }
+
+    /// Looks until something is found: on a slow machine it takes longer to be announced.
+    fn find_something(&self) -> serde_json::Value {
+        let began = Instant::now();
+        loop {
+            let found = self.find(&["--json", "--for", "3s"]).objects();
+            if let [found] = &found[..] {
+                return found.clone();
+            }
+            assert!(found.is_empty(), "once each: {found:?}");
+            assert!(began.elapsed() < PATIENCE, "nothing is found");
+        }
+    }
+}
+
+#[test]
+fn a_server_is_found_with_its_key_and_can_be_used() {
+    let Some(wire) = Wire::new() else { return };
+    let (server, fingerprint) = wire.serve(&[]);
+    let found = wire.find_something();
+    assert_eq!(found["announced"], *fingerprint);
+    assert_eq!(found["fingerprint"], *fingerprint);
+    assert_eq!(
+        (&found["port"], &found["trusted"], &found["version"]),
+        (&1303.into(), &false.into(), &"1".into())
+    );
+    assert_eq!(found["addresses"][0], "192.0.2.2");
+    assert!(found["rtt_ms"].as_f64().unwrap() > 0.0);
+
+    // What it says to type is what works, and the key is pinned by the name.
+    let host = found["host"].as_str().unwrap();
+    assert!(host.ends_with(".local") && found["type"] == format!("{host}:"), "{found}");
+    let run = |line: &[&str]| Running::start(wire.command(&wire.near, SFT, line)).wait(PATIENCE);
+    let unknown = run(&["ls", &format!("{host}:")]).ended(4).err();
+    assert!(unknown.contains(&format!("    sft trust add {host}:1303 {fingerprint}\n")), "{unknown}");
+    run(&["trust", "add", host, &fingerprint]).done();
+    let page = wire.find(&["--for", "3s"]).out();
+    let (head, rest) = page.split_once('\n').unwrap();
+    assert!(head.contains(" at 192.0.2.2, port 1303, ") && head.ends_with(" ms"), "{page}");
+    assert_eq!(rest, format!("  {fingerprint}, which you trust\n  sft ls {host}:\n"));
+    assert_eq!(run(&["ls", &format!("{host}:")]).done().out(), "file\n");
+    let asked = run(&["port", "1303", host]).done().out();
+    assert!(asked.starts_with(&format!("{host}, 192.0.2.2, port 1303\n")), "{asked}");
+    assert!(asked.contains("which you trust"), "{asked}");
+
+    // A server that stops says goodbye; one that does not announce itself is not found.
+    server.terminate();
+    server.ended();
+    let gone = wire.find(&["--for", "2s"]);
+    assert_eq!((gone.out().as_str(), gone.err().as_str()), ("", "no server announced itself within 2 s\n"));
+    let (server, _) = wire.serve(&["--no-announce"]);
+    assert_eq!(wire.find(&["--for", "2s"]).err(), "no server announced itself within 2 s\n");
+    drop(server);
+}
+
+#[test]
+fn a_name_of_the_local_network_needs_no_port() {
+    let Some(wire) = Wire::new() else { return };
+    let (_server, fingerprint) = wire.serve(&["--port", "4000"]);
+    let found = wire.find_something();
+    assert!(found["name"].as_str().unwrap().ends_with(" (4000)"), "{found}");
+    let host = found["host"].as_str().unwrap();
+    assert_eq!(found["type"], format!("sft://{host}:4000/"));
+    let run = |line: &[&str]| Running::start(wire.command(&wire.near, SFT, line)).wait(PATIENCE);
+    run(&["trust", "add", &format!("{host}:4000"), &fingerprint]).done();
+    let file = wire.dir.path().join("up");
+    std::fs::write(&file, "up").unwrap();
+    run(&["cp", file.to_str().unwrap(), &format!("{host}:")]).done();
+    assert_eq!(std::fs::read(wire.dir.path().join("served/up")).unwrap(), b"up");
+    // Another port that is typed is another server, and there is none.
+    let other = run(&["ls", &format!("sft://{host}:4001/")]).ended(3).err();
+    assert!(other.starts_with(&format!("sft: cannot find the address of `{host}`; ")), "{other}");
+}
+
+#[test]
+fn what_cannot_be_meant_is_told() {
+    let dir = TempDir::with_prefix("sft-find-").unwrap();
+    let person = Person::new(Path::new(SFT), dir.path().join("home"));
+    let ran = person.sft(["find", "--for", "soon"].map(OsString::from).into()).ended(2);
+    assert!(ran.err().contains("write a number and a unit, such as 30s, 10m or 12h, or 0"), "{ran:?}");
+}
