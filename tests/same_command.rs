@@ -100,6 +100,18 @@ fn it_goes_on_where_it_landed() {
     }
 }
 
+#[test]
+fn what_never_began_goes_on_nowhere() {
+    let world = World::new(SFT);
+    Tree::new(world.root()).dir("dir").file("dir/f", 1);
+    let target = world.local("new");
+    world.sft(args!["cp", "--wait", "0", "--port", "1", "srv:dir", &target]).ended(3);
+    Tree::new(&target).file("mine", 2);
+    let ran = world.sft(args!["cp", "srv:dir", &target]).done();
+    assert!(!ran.err().contains(SAID), "{ran:?}");
+    assert!(target.join("dir/f").is_file());
+}
+
 /// However early and however often it is cut short.
 #[test]
 fn it_goes_on_from_the_first_moment() {

@@ -103,9 +103,6 @@ impl Client {
             && self.is_dir(&sources[0].path, endings[0]).await?;
         let path = destination.to_owned();
         let destination = blocking(move || local::open_destination(&path, &endings, recalled)).await?;
-        if destination.place == Place::Exact {
-            memory.remember().await;
-        }
         let mut attempts = Attempts::new(self.backoff(), events);
         loop {
             if destination.place == Place::Into && !destination.path.is_root() {
@@ -118,6 +115,10 @@ impl Client {
             let (sources, window) = (sources.clone(), reception.window());
             let pull = Op::Pull(Pull { sources, checksum: options.checksum, window });
             let (session, begun) = attempts.begin(self, pull).await?;
+            if destination.place == Place::Exact {
+                // Not before: what a server never let begin lands nowhere.
+                memory.remember().await;
+            }
             let outcome = pull_once(&session, begun, reception, attempts.events.clone()).await;
             if let Some(summary) = attempts.judge(outcome)? {
                 return Ok(summary);
