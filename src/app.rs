@@ -25,7 +25,7 @@ pub(crate) struct App {
     pub voice: Voice,
     /// Where the user's files of sft lie.
     pub folders: Folders,
-    config: Config,
+    pub(crate) config: Config,
     /// Clients: one for each way to a host, and all are told when the run ends.
     clients: Mutex<Vec<(Reach, Client)>>,
 }

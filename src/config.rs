@@ -96,6 +96,11 @@ impl Config {
         Ok(Self { hosts: file.host, home: home.to_owned() })
     }
 
+    /// Whether there is a host of this name in the file.
+    pub(crate) fn names(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
+    }
+
     /// How to reach the host of a location.
     pub(crate) fn reach(&self, location: &RemoteLocation, typed: &Typed) -> Reach {
         let alias = self.hosts.get(&location.host).cloned().unwrap_or_default();

@@ -444,6 +444,11 @@ fn what_cannot_be_meant_is_told() {
         "a host can be asked over tcp and udp, and not over other transports",
     );
     says(
+        words!["port", "--check", "22/sctp"],
+        2,
+        "`22/sctp` cannot be checked: sockets are seen over tcp and udp alone",
+    );
+    says(
         words!["port", "--check", "22", "host.invalid"],
         2,
         "`--check` is about this machine; without it, a host is asked",

@@ -58,7 +58,7 @@ pub(crate) async fn run(app: &App, typed: PortArgs) -> anyhow::Result<Exit> {
     if let Some(text) = &typed.search {
         return search(app, text);
     }
-    match sort_out(&typed.queries)? {
+    match sort_out(app, &typed.queries)? {
         Asked::All => everything(app),
         Asked::Here(queries) if typed.check => check(app, &queries).await,
         Asked::Here(queries) => here(app, &queries).await,
@@ -69,12 +69,12 @@ pub(crate) async fn run(app: &App, typed: PortArgs) -> anyhow::Result<Exit> {
     }
 }
 
-fn sort_out(texts: &[String]) -> anyhow::Result<Asked> {
+fn sort_out(app: &App, texts: &[String]) -> anyhow::Result<Asked> {
     if texts.is_empty() {
         return Ok(Asked::All);
     }
     if let [subject, host] = texts
-        && is_host(host)
+        && (is_host(host) || app.config.names(host))
     {
         return Ok(Asked::There(query(subject)?, host.trim_end_matches(':').to_owned()));
     }
@@ -268,13 +268,15 @@ fn listeners_of<'a>(survey: &'a Survey, query: &Query) -> Vec<&'a Listener> {
     survey.listeners.iter().filter(of_port).filter(of_transport).collect()
 }
 
-/// Asks those who may be a server of ours whether they are: on its port, or by its name. Nobody else is disturbed.
+/// Asks those who may be a server of ours whether they are: on its port, by its name, or because their name is hidden.
+/// Nobody else is disturbed.
 async fn ask_ours(listening: &[&Listener], port: u16) -> Option<Answers> {
     let candidates: Vec<_> = listening
         .iter()
         .filter(|listener| listener.address.port() == port)
         .filter(|listener| {
-            port == sft_auth::DEFAULT_PORT || listener.holders.iter().any(|holder| holder.name == "sft")
+            let is_known = listener.holders.iter().any(|holder| holder.name == "sft");
+            port == sft_auth::DEFAULT_PORT || is_known || listener.holders.is_empty()
         })
         .collect();
     let address = probe::from_here(candidates.first()?.address);
@@ -282,7 +284,25 @@ async fn ask_ours(listening: &[&Listener], port: u16) -> Option<Answers> {
     Some(probe::ask(&address.ip().to_string(), address, has(Transport::Tcp), has(Transport::Udp)).await)
 }
 
+/// Whether it is a server of ours at every address at which somebody listens.
+async fn all_ours(listening: &[&Listener], port: u16) -> bool {
+    let addresses: std::collections::BTreeSet<_> = listening.iter().map(|one| one.address.ip()).collect();
+    for address in addresses {
+        let there: Vec<_> = listening.iter().copied().filter(|one| one.address.ip() == address).collect();
+        if !ask_ours(&there, port).await.is_some_and(|answers| answers.is_sft()) {
+            return false;
+        }
+    }
+    true
+}
+
 async fn check(app: &App, queries: &[Query]) -> anyhow::Result<Exit> {
+    let is_seen =
+        |query: &&Query| query.transport.is_none_or(|t| matches!(t, Transport::Tcp | Transport::Udp));
+    if let Some(query) = queries.iter().find(|query| !is_seen(query)) {
+        let text = format!("`{query}` cannot be checked: sockets are seen over tcp and udp alone");
+        return Err(Usage(text).into());
+    }
     let survey = sft_ports::listeners()?;
     let mut exit = Exit::Done;
     for query in queries {
@@ -298,7 +318,7 @@ async fn check(app: &App, queries: &[Query]) -> anyhow::Result<Exit> {
         }
         for port in used {
             let of_port: Vec<_> = listening.iter().copied().filter(|l| l.address.port() == port).collect();
-            let ours = ask_ours(&of_port, port).await.is_some_and(|answers| answers.is_sft());
+            let ours = all_ours(&of_port, port).await;
             let used = if ours { Exit::InUseBySft } else { Exit::InUseByOther };
             tell_check(app, &port.to_string(), used, &in_use(&of_port, ours, survey.hidden))?;
             exit = exit.worse(used);
