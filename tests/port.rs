@@ -404,12 +404,17 @@ fn the_registry_is_looked_up() {
     assert!(json.iter().any(|object| object["name"] == "ssh"), "{json:?}");
 }
 
+/// What is said, but for the network namespaces that other tests may have just now.
+fn own_lines(said: &str) -> String {
+    said.split_inclusive('\n').filter(|line| !line.contains("more network namespace")).collect()
+}
+
 #[test]
 fn what_cannot_be_meant_is_told() {
     let (_dir, person) = someone();
     let says = |line: Vec<OsString>, code, text: &str| {
         let ran = person.sft(line).ended(code);
-        assert_eq!(ran.err(), format!("sft: {text}\n"), "{ran:?}");
+        assert_eq!(own_lines(&ran.err()), format!("sft: {text}\n"), "{ran:?}");
     };
     says(words!["port", "99999"], 2, "`99999` is not a port; ports are numbers from 0 to 65535");
     says(words!["port", "5-4"], 2, "`5-4` is an empty range; write the lower port first: `4-5`");
@@ -470,7 +475,7 @@ fn a_terminal_gets_lines_that_fit() {
     // `script` gives it a terminal; 60 characters are not enough for most of the notes of HTTP.
     let mut command = person.command(Path::new("script"));
     command.args(["-qec", &format!("stty cols 60; {SFT} port http"), "/dev/null"]);
-    let page = Running::start(command).wait(PATIENCE).done().out();
+    let page = own_lines(&Running::start(command).wait(PATIENCE).done().out());
     let longest = page.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
     assert!((50..=60).contains(&longest), "{longest}: {page}");
     assert!(page.contains("World Wide Web HTTP"), "{page}");

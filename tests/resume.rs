@@ -116,6 +116,13 @@ fn moved(running: &mut Running, bytes: u64) -> u64 {
     }
 }
 
+fn await_connected(running: &mut Running) {
+    while !running.stdout_so_far().contains(r#""event":"connected""#) {
+        assert!(!running.is_over(), "it never connected: {}", running.stderr_so_far());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn progress(stdout: &str) -> u64 {
     let objects = stdout.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     objects.filter_map(|object| object["bytes_moved"].as_u64()).max().unwrap_or(0)
@@ -152,6 +159,8 @@ fn survives_crashes(way: Way) {
             running = copy.start_over(["quic", "tcp", "auto"][dice.below(3) as usize]);
             client_crashes += 1;
         } else {
+            // A first connection that fails is not made again.
+            await_connected(&mut running);
             copy.world.crash_server();
             copy.world.start_server();
             server_crashes += 1;
