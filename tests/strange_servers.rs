@@ -9,7 +9,7 @@ use sft_auth::{ClientKeys, KeySearch, ServerIdentity};
 use sft_client::{Client, ConnectOptions, EventSink, Location, PushOptions, Target};
 use sft_lane::{Accepted, BindOptions, Listener};
 use sft_testkit::{RawPeer, Tree, World, args};
-use sft_wire::message::{Body, Close, Op, Ping, Reply, Request, Welcome, Window};
+use sft_wire::message::{Body, Close, Ping, Reply, Request, Welcome, Window};
 use sft_wire::{Code, ControlMessage};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -237,7 +237,7 @@ fn a_transfer_that_is_dropped_is_called_off() {
         let told = async {
             loop {
                 match heard.recv().await.expect("the server lives") {
-                    ControlMessage::Request(Request { op: Op::Push(_), .. }) => pushing.abort(),
+                    ControlMessage::Offer(_) => pushing.abort(),
                     ControlMessage::Cancel(cancel) => return cancel.error,
                     _ => {}
                 }
