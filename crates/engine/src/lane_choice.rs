@@ -60,12 +60,15 @@ impl LaneChoice {
         lanes.iter().filter(|lane| !alone || is_better(lane)).map(|lane| lane.id).collect()
     }
 
-    /// A lane that should be given one unit besides, to learn how quick it is.
-    pub(crate) fn probe_due(&self, now_ms: u64, lanes: &[LaneStanding]) -> Option<u64> {
+    /// A lane that should be given one unit besides, to learn how quick it is. None while `left`, the bytes that are known
+    /// to be left, are so few that the end would wait for it.
+    pub(crate) fn probe_due(&self, now_ms: u64, left: u64, lanes: &[LaneStanding]) -> Option<u64> {
         let is_up = |transport| lanes.iter().find(|lane| lane.transport == transport && lane.is_sound);
+        let left_ms = u128::from(left) * u128::from(now_ms) / u128::from(Mark::of(now_ms, lanes).quic.max(1));
         let is_due = !self.short_path
             && matches!(self.state, State::Alone)
             && now_ms >= self.next_probe_ms
+            && left_ms >= PROBE_LEFT_MS
             && is_up(Transport::Quic).is_some();
         is_due.then(|| is_up(Transport::Tcp)).flatten().map(|lane| lane.id)
     }
@@ -126,6 +129,8 @@ impl Mark {
 
 /// Pause between units that only probe: what they cost is next to nothing.
 const PROBE_EVERY_MS: u64 = 5_000;
+/// How long a transfer must go on at its pace to be worth a probe.
+const PROBE_LEFT_MS: u128 = 10_000;
 /// A probe that takes longer has told enough.
 const PROBE_LASTS_MS: u64 = 20_000;
 /// How many times its bytes a probe counts: it had one lane of several, and began from rest.
@@ -139,6 +144,7 @@ mod tests {
     use Transport::{Quic, Tcp};
 
     const MIB: u64 = 1 << 20;
+    const MUCH: u64 = 1 << 40;
 
     fn lanes(quic: u64, tcp: u64) -> [LaneStanding; 3] {
         let lane = |id, transport, bytes| LaneStanding { id, transport, is_sound: true, bytes };
@@ -162,19 +168,27 @@ mod tests {
 
     #[test]
     fn on_a_short_path_nothing_is_probed() {
-        assert_eq!(LaneChoice::new(true).probe_due(1_000_000, &lanes(0, 0)), None);
+        assert_eq!(LaneChoice::new(true).probe_due(1_000_000, MUCH, &lanes(0, 0)), None);
+    }
+
+    #[test]
+    fn nothing_is_probed_towards_the_end() {
+        // 1 MiB a second.
+        let (choice, lanes) = (LaneChoice::new(false), lanes(20 * MIB, 0));
+        assert_eq!(choice.probe_due(20_000, 10 * MIB, &lanes), Some(1));
+        assert_eq!(choice.probe_due(20_000, 10 * MIB - 1, &lanes), None);
     }
 
     #[test]
     fn a_probe_that_is_slow_changes_nothing() {
         let mut choice = LaneChoice::new(false);
-        assert_eq!(choice.probe_due(PROBE_EVERY_MS - 1, &lanes(9 * MIB, 0)), None);
-        assert_eq!(choice.probe_due(PROBE_EVERY_MS, &lanes(9 * MIB, 0)), Some(1));
+        assert_eq!(choice.probe_due(PROBE_EVERY_MS - 1, MUCH, &lanes(9 * MIB, 0)), None);
+        assert_eq!(choice.probe_due(PROBE_EVERY_MS, MUCH, &lanes(9 * MIB, 0)), Some(1));
         choice.probe_begun(1, PROBE_EVERY_MS, &lanes(9 * MIB, 0));
-        assert_eq!(choice.probe_due(7_000, &lanes(9 * MIB, 0)), None, "one at a time");
+        assert_eq!(choice.probe_due(7_000, MUCH, &lanes(9 * MIB, 0)), None, "one at a time");
         assert_eq!(choice.lanes(7_000, &lanes(11 * MIB, MIB)), [0]);
-        assert_eq!(choice.probe_due(11_999, &lanes(11 * MIB, MIB)), None);
-        assert_eq!(choice.probe_due(12_000, &lanes(11 * MIB, MIB)), Some(1));
+        assert_eq!(choice.probe_due(11_999, MUCH, &lanes(11 * MIB, MIB)), None);
+        assert_eq!(choice.probe_due(12_000, MUCH, &lanes(11 * MIB, MIB)), Some(1));
     }
 
     #[test]
@@ -182,7 +196,7 @@ mod tests {
         let mut choice = LaneChoice::new(false);
         choice.probe_begun(1, 5_000, &lanes(5 * MIB, 0));
         assert_eq!(choice.lanes(6_000, &lanes(6 * MIB, MIB)), [0, 1, 2]);
-        assert_eq!(choice.probe_due(60_000, &lanes(6 * MIB, MIB)), None);
+        assert_eq!(choice.probe_due(60_000, MUCH, &lanes(6 * MIB, MIB)), None);
         assert_eq!(choice.lanes(11_000, &lanes(11 * MIB, 40 * MIB)), [0, 1, 2]);
         assert_eq!(choice.lanes(16_000, &lanes(111 * MIB, 80 * MIB)), [0]);
     }
@@ -192,11 +206,11 @@ mod tests {
         let mut choice = LaneChoice::new(false);
         choice.probe_begun(1, 5_000, &lanes(0, 0));
         assert_eq!(choice.lanes(5_100, &lanes(MIB, 0)[..1]), [0]);
-        assert_eq!(choice.probe_due(10_100, &lanes(MIB, 0)), Some(1));
+        assert_eq!(choice.probe_due(10_100, MUCH, &lanes(MIB, 0)), Some(1));
         choice.probe_begun(2, 10_100, &lanes(MIB, 0));
         choice.lanes(30_099, &lanes(MIB, 0));
-        assert_eq!(choice.probe_due(35_099, &lanes(MIB, 0)), None, "it is under way");
+        assert_eq!(choice.probe_due(35_099, MUCH, &lanes(MIB, 0)), None, "it is under way");
         choice.lanes(30_100, &lanes(MIB, 0));
-        assert_eq!(choice.probe_due(35_100, &lanes(MIB, 0)), Some(1));
+        assert_eq!(choice.probe_due(35_100, MUCH, &lanes(MIB, 0)), Some(1));
     }
 }

@@ -4,6 +4,7 @@
 //! lanes, and by the process's budget of buffers.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sft_base::EntryPath;
@@ -255,7 +256,7 @@ impl SendDriver {
         let now_ms = self.now_ms();
         let useful = self.choice.lanes(now_ms, &standing);
         if units < most
-            && let Some(lane) = self.choice.probe_due(now_ms, &standing)
+            && let Some(lane) = self.choice.probe_due(now_ms, self.bytes_left(), &standing)
             && self.give_unit(lane)
         {
             self.choice.probe_begun(lane, now_ms, &standing);
@@ -294,6 +295,14 @@ impl SendDriver {
         let lane = load.lane.clone();
         self.spawn_unit(job, lane);
         true
+    }
+
+    /// Bytes that are offered and neither came nor were there: at least so many are left.
+    fn bytes_left(&self) -> u64 {
+        let counters = self.events.counters();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let settled = read(&counters.bytes_moved).saturating_add(read(&counters.bytes_kept));
+        read(&counters.bytes_offered).saturating_sub(settled)
     }
 
     fn lanes_standing(&self) -> Vec<LaneStanding> {
@@ -501,7 +510,7 @@ pub(crate) fn counts(entry: &Entry) -> u64 {
 }
 
 /// The counter of bytes over a transport.
-pub(crate) fn by_transport(transport: Transport) -> impl Fn(&Counters) -> &std::sync::atomic::AtomicU64 {
+pub(crate) fn by_transport(transport: Transport) -> impl Fn(&Counters) -> &AtomicU64 {
     move |counters| match transport {
         Transport::Quic => &counters.bytes_quic,
         Transport::Tcp => &counters.bytes_tcp,

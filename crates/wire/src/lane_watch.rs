@@ -18,6 +18,8 @@ pub(crate) struct LaneWatch {
     waiting: Option<Waiting>,
     /// Time from giving to acknowledging, of the last unit that no other lane carried.
     round_ms: Option<u64>,
+    /// The least that this ever was: without what waits before it on the same lane.
+    round_least_ms: Option<u64>,
     /// Bytes of units that it alone carried and that were acknowledged.
     pub(crate) bytes: u64,
 }
@@ -88,7 +90,9 @@ impl LaneWatch {
     /// A unit of so many bytes that was given at `given_ms`, and to no other lane, was acknowledged: it lives, for certain.
     pub(crate) fn acknowledged(&mut self, bytes: u64, given_ms: u64, now_ms: u64) {
         self.bytes += bytes;
-        self.round_ms = Some(now_ms.saturating_sub(given_ms));
+        let round_ms = now_ms.saturating_sub(given_ms);
+        self.round_ms = Some(round_ms);
+        self.round_least_ms = Some(self.round_least_ms.map_or(round_ms, |least| least.min(round_ms)));
         self.lives(now_ms);
     }
 
@@ -100,6 +104,12 @@ impl LaneWatch {
     /// How long it takes from giving to acknowledging a unit; none while none was acknowledged.
     pub(crate) fn round_ms(&self) -> Option<u64> {
         self.round_ms
+    }
+
+    /// How long a unit takes that is given now: without waiting if there is nothing before it. None while none was
+    /// acknowledged.
+    pub(crate) fn round_ms_next(&self) -> Option<u64> {
+        if self.is_idle() { self.round_least_ms } else { self.round_ms }
     }
 
     /// At least how long it takes: what the last unit needed, or what an open one has needed by now.

@@ -116,7 +116,7 @@ impl Units {
 
     /// A copy, for this lane that has nothing else to do, of what a much slower one carries.
     pub(crate) fn help(&mut self, lane: u64, is_open: impl Fn(u64) -> bool) -> Option<Job> {
-        let known_ms = self.lanes.get(&lane).and_then(LaneWatch::round_ms);
+        let known_ms = self.lanes.get(&lane).and_then(LaneWatch::round_ms_next);
         let round_ms = known_ms.unwrap_or(ROUND_UNKNOWN_MS);
         let after_ms = COPY_AFTER_MS.max(round_ms.saturating_mul(SLOWER));
         self.copy(lane, is_open, |units, carrier| {
