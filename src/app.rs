@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sft_auth::{ClientKeys, Folders, KeySearch};
+use sft_auth::{ClientKeys, Folders, KeySearch, Trust};
 use sft_client::{Client, ConnectOptions, InviteLink, RemoteLocation, Target};
 
 use crate::args::RemoteArgs;
@@ -89,7 +89,15 @@ impl App {
 
     async fn keep(&self, reach: Reach, mut options: ConnectOptions) -> anyhow::Result<Client> {
         let mut target = reach.target.clone();
-        if let Some(near) = near::locate(&target.host, reach.port_named.then_some(target.port)).await {
+        // An invitation says on which port its server is, as who types one does.
+        let near = if reach.port_named || options.invitation.is_some() {
+            near::locate(&target.host, Some(target.port)).await
+        } else if near::is_local(&target.host) {
+            near::locate_known(&target.host, &self.ports_met(&target)?).await?
+        } else {
+            None
+        };
+        if let Some(near) = near {
             target.port = near.port;
             options.addresses = near.addresses;
         } else if !reach.port_named {
@@ -98,6 +106,17 @@ impl App {
         let client = Client::prepare(target, options)?;
         self.clients().push((reach, client.clone()));
         Ok(client)
+    }
+
+    /// The ports of a host under which keys are pinned.
+    fn ports_met(&self, target: &Target) -> anyhow::Result<Vec<u16>> {
+        let name = target.name()?;
+        let known = Trust::open(&self.folders.trusted())?.list()?;
+        Ok(known
+            .iter()
+            .filter(|known| known.server.host() == name.host())
+            .map(|known| known.server.port())
+            .collect())
     }
 
     fn clients(&self) -> MutexGuard<'_, Vec<(Reach, Client)>> {
