@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sft_auth::{ClientKeys, Folders, KeySearch, Trust};
-use sft_client::{Client, ConnectOptions, InviteLink, RemoteLocation, Target};
+use sft_client::{Client, ConnectOptions, InviteLink, Locate, RemoteLocation, Target};
 
 use crate::args::RemoteArgs;
 use crate::ask;
@@ -14,9 +14,10 @@ use crate::config::{Config, Reach};
 use crate::exit::Exit;
 use crate::failure::Interrupted;
 use crate::near;
-use crate::srv;
+use crate::srv::{self, Told};
 use crate::stop::StopSignals;
 use crate::voice::Voice;
+use crate::whereabouts;
 
 /// One run of `sft`.
 #[derive(Debug)]
@@ -99,13 +100,26 @@ impl App {
         };
         if let Some(near) = near {
             target.port = near.port;
-            options.addresses = near.addresses;
+            options.locate = Some(whereabouts::of_near(target.host.clone(), near));
         } else if !reach.port_named {
-            options.addresses = srv::locate(&target.host).await?;
+            options.locate = self.locate_by_dns(&target).await?;
         }
         let client = Client::prepare(target, options)?;
         self.clients().push((reach, client.clone()));
         Ok(client)
+    }
+
+    async fn locate_by_dns(&self, target: &Target) -> anyhow::Result<Option<Locate>> {
+        let host = &target.host;
+        Ok(match srv::locate(host).await? {
+            Told::At(found) => Some(whereabouts::of_srv(host.clone(), found)),
+            Told::Nothing => None,
+            Told::NoAnswer => {
+                self.voice
+                    .note(&format!("DNS did not say whether other hosts serve {host}; trying {target}"));
+                None
+            }
+        })
     }
 
     /// The ports of a host under which keys are pinned.
