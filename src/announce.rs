@@ -22,8 +22,6 @@ pub(crate) struct Announced<'a> {
     pub addresses: &'a [SocketAddr],
     /// Its key, as it is shown.
     pub fingerprint: &'a str,
-    /// Whether it listens on UDP too.
-    pub udp: bool,
 }
 
 /// An announcement that lasts until it is stopped.
@@ -62,14 +60,13 @@ impl Announced<'_> {
         let everywhere = self.addresses.iter().any(|address| address.ip().is_unspecified());
         let addresses = self.addresses.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
         let addresses: Vec<IpAddr> = addresses.filter(|ip| !ip.is_loopback()).collect();
-        let services = SERVICES.into_iter().filter(|service| self.udp || service.contains("_tcp"));
         let info = |service| {
             let info =
                 ServiceInfo::new(service, &self.name(), &host, &addresses[..], self.port(), &properties[..])?;
             // Addresses come and go with networks; those of a server that listens on all of them are followed.
             Ok(if everywhere { info.enable_addr_auto() } else { info })
         };
-        services.map(info).collect()
+        SERVICES.into_iter().map(info).collect()
     }
 }
 
@@ -121,22 +118,21 @@ const GOODBYE_MAX: Duration = Duration::from_millis(300);
 mod tests {
     use super::*;
 
-    fn announced<'a>(addresses: &'a [SocketAddr], udp: bool) -> Announced<'a> {
-        Announced { machine: "nas.example.org", addresses, fingerprint: "SHA256:abc", udp }
+    fn announced<'a>(addresses: &'a [SocketAddr]) -> Announced<'a> {
+        Announced { machine: "nas.example.org", addresses, fingerprint: "SHA256:abc" }
     }
 
     #[test]
     fn what_is_told() {
         let addresses = ["0.0.0.0:1303".parse().unwrap()];
-        let services = announced(&addresses, true).services().unwrap();
+        let services = announced(&addresses).services().unwrap();
         let names: Vec<_> = services.iter().map(ServiceInfo::get_fullname).collect();
         assert_eq!(names, ["nas._sftsrv._udp.local.", "nas._sftsrv._tcp.local."]);
         assert_eq!((services[0].get_hostname(), services[0].get_port()), ("nas.local.", 1303));
         assert_eq!(services[0].get_property_val_str("fp"), Some("SHA256:abc"));
         assert_eq!(services[0].get_property_val_str("v"), Some("1"));
         let addresses = ["192.0.2.1:4000".parse().unwrap()];
-        let services = announced(&addresses, false).services().unwrap();
-        assert_eq!(services.len(), 1, "it does not listen on UDP");
+        let services = announced(&addresses).services().unwrap();
         assert!(services[0].get_fullname().starts_with("nas (4000)."));
         assert_eq!(services[0].get_addresses_v4().len(), 1);
     }
@@ -144,8 +140,8 @@ mod tests {
     #[test]
     fn a_server_for_this_machine_alone_is_not_told_of() {
         let loopback = ["127.0.0.1:1303".parse().unwrap(), "[::1]:1303".parse().unwrap()];
-        assert!(!announced(&loopback, true).reaches_others());
-        assert!(announced(&["[::]:1303".parse().unwrap()], true).reaches_others());
+        assert!(!announced(&loopback).reaches_others());
+        assert!(announced(&["[::]:1303".parse().unwrap()]).reaches_others());
     }
 
     #[test]

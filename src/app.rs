@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sft_auth::{ClientKeys, Folders, KeySearch};
-use sft_client::{Client, ConnectOptions, InviteLink, RemoteLocation, Target};
+use sft_auth::{ClientKeys, Folders, KeySearch, Trust};
+use sft_client::{Client, ConnectOptions, InviteLink, Locate, RemoteLocation, Target};
 
 use crate::args::RemoteArgs;
 use crate::ask;
@@ -14,9 +14,10 @@ use crate::config::{Config, Reach};
 use crate::exit::Exit;
 use crate::failure::Interrupted;
 use crate::near;
-use crate::srv;
+use crate::srv::{self, Told};
 use crate::stop::StopSignals;
 use crate::voice::Voice;
+use crate::whereabouts;
 
 /// One run of `sft`.
 #[derive(Debug)]
@@ -89,15 +90,47 @@ impl App {
 
     async fn keep(&self, reach: Reach, mut options: ConnectOptions) -> anyhow::Result<Client> {
         let mut target = reach.target.clone();
-        if let Some(near) = near::locate(&target.host, reach.port_named.then_some(target.port)).await {
+        // An invitation says on which port its server is, as who types one does.
+        let near = if reach.port_named || options.invitation.is_some() {
+            near::locate(&target.host, Some(target.port)).await
+        } else if near::is_local(&target.host) {
+            near::locate_known(&target.host, &self.ports_met(&target)?).await?
+        } else {
+            None
+        };
+        if let Some(near) = near {
             target.port = near.port;
-            options.addresses = near.addresses;
+            options.locate = Some(whereabouts::of_near(target.host.clone(), near));
         } else if !reach.port_named {
-            options.addresses = srv::locate(&target.host).await?;
+            options.locate = self.locate_by_dns(&target).await?;
         }
         let client = Client::prepare(target, options)?;
         self.clients().push((reach, client.clone()));
         Ok(client)
+    }
+
+    async fn locate_by_dns(&self, target: &Target) -> anyhow::Result<Option<Locate>> {
+        let host = &target.host;
+        Ok(match srv::locate(host).await? {
+            Told::At(found) => Some(whereabouts::of_srv(host.clone(), found)),
+            Told::Nothing => None,
+            Told::NoAnswer => {
+                self.voice
+                    .note(&format!("DNS did not say whether other hosts serve {host}; trying {target}"));
+                None
+            }
+        })
+    }
+
+    /// The ports of a host under which keys are pinned.
+    fn ports_met(&self, target: &Target) -> anyhow::Result<Vec<u16>> {
+        let name = target.name()?;
+        let known = Trust::open(&self.folders.trusted())?.list()?;
+        Ok(known
+            .iter()
+            .filter(|known| known.server.host() == name.host())
+            .map(|known| known.server.port())
+            .collect())
     }
 
     fn clients(&self) -> MutexGuard<'_, Vec<(Reach, Client)>> {

@@ -5,6 +5,7 @@ use sft_client::{Code, ConnectError, EntryPath, LocationError, RequestError, Tra
 use crate::cli::port::NoSuchHost;
 use crate::config::ConfigError;
 use crate::exit::Exit;
+use crate::near::Unclear;
 use crate::srv::NoService;
 use crate::voice::{ReaderGone, Voice};
 
@@ -118,7 +119,7 @@ fn exit_of_layer(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if error.is::<Usage>() || error.is::<LocationError>() || error.is::<ConfigError>() {
         return Some(Exit::Usage);
     }
-    if error.is::<NoSuchHost>() || error.is::<NoService>() {
+    if error.is::<NoSuchHost>() || error.is::<NoService>() || error.is::<Unclear>() {
         return Some(Exit::Connect);
     }
     if error.is::<Refused>() {

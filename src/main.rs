@@ -32,6 +32,7 @@ mod stop;
 mod told;
 mod under_way;
 mod voice;
+mod whereabouts;
 
 use std::process::ExitCode;
 

@@ -78,7 +78,7 @@ impl Wire {
         }
         let said: serde_json::Value =
             serde_json::from_str(running.stdout_so_far().lines().next().unwrap()).unwrap();
-        let declined = more.contains(&"--no-announce");
+        let declined = more.contains(&"--no-announce") || more.contains(&"ssh");
         assert_eq!(said["announced"].is_null(), declined, "{said}");
         (running, said["fingerprint"].as_str().unwrap().to_owned())
     }
@@ -139,6 +139,8 @@ fn a_server_is_found_with_its_key_and_can_be_used() {
     let (server, _) = wire.serve(&["--no-announce"]);
     assert_eq!(wire.find(&["--for", "2s"]).err(), "no server announced itself within 2 s\n");
     drop(server);
+    // Nobody could connect by this protocol.
+    drop(wire.serve(&["--doors", "ssh"]));
 }
 
 #[test]
@@ -150,6 +152,14 @@ fn a_name_of_the_local_network_needs_no_port() {
     let host = found["host"].as_str().unwrap();
     assert_eq!(found["type"], format!("sft://{host}:4000/"));
     let run = |line: &[&str]| Running::start(wire.command(&wire.near, SFT, line)).wait(PATIENCE);
+    // Who knows it on another port is not led past that key.
+    run(&["trust", "add", host, &fingerprint]).done();
+    let claimed = run(&["ls", &format!("{host}:")]).ended(3).err();
+    let expected = format!(
+        "sft: a server on port 4000 claims the name `{host}`, which you know on port 1303, where none is announced; \
+         `sft://{host}:4000/` reaches it\n"
+    );
+    assert_eq!(claimed, expected);
     run(&["trust", "add", &format!("{host}:4000"), &fingerprint]).done();
     let file = wire.dir.path().join("up");
     std::fs::write(&file, "up").unwrap();

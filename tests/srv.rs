@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Answers with the records of a table, and says of all other names that they do not exist.
 const DNS: &str = r#"
-import socket, struct, sys
+import socket, struct, time
 SRV, A = 33, 1
 RECORDS = {
     ("_sftsrv._udp.files.example", SRV): [(20, 0, 4002, "b.example"), (10, 0, 4001, "a.example")],
@@ -21,11 +21,21 @@ RECORDS = {
     ("_sftsrv._tcp.tcp.example", SRV): [(10, 0, 4002, "b.example")],
     ("_sftsrv._udp.none.example", SRV): [(0, 0, 0, "")],
     ("_sftsrv._tcp.none.example", SRV): [(0, 0, 0, "")],
+    ("_sftsrv._udp.race.example", SRV): [(10, 0, 4003, "b.example"), (20, 0, 4001, "a.example")],
+    ("_sftsrv._tcp.late.example", SRV): [(10, 0, 4002, "b.example")],
+    ("mute.example", A): ["127.0.0.3"],
+    ("broken.example", A): ["127.0.0.3"],
+    ("late.example", A): ["127.0.0.3"],
+    ("race.example", A): ["127.0.0.3"],
     ("a.example", A): ["127.0.0.1"],
     ("b.example", A): ["127.0.0.2"],
     ("plain.example", A): ["127.0.0.3"],
     ("files.example", A): ["127.0.0.3"],
 }
+def code(name, kind, known):
+    if kind == SRV and name.endswith(".broken.example"):
+        return 0x8582
+    return 0x8580 if known else 0x8583
 def encoded(name):
     return b"".join(bytes([len(part)]) + part.encode() for part in name.split(".") if part) + b"\0"
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -40,9 +50,13 @@ while True:
     question = query[12 : at + 5]
     kind = struct.unpack(">H", query[at + 1 : at + 3])[0]
     name = ".".join(parts).lower()
+    if kind == SRV and name.endswith(".mute.example"):
+        continue
+    if kind == SRV and name.endswith(".late.example"):
+        time.sleep(1.2)
     found = RECORDS.get((name, kind), [])
     known = any(key[0] == name for key in RECORDS)
-    reply = query[:2] + struct.pack(">HHHHH", 0x8580 if known else 0x8583, 1, len(found), 0, 0) + question
+    reply = query[:2] + struct.pack(">HHHHH", code(name, kind, known), 1, len(found), 0, 0) + question
     for record in found:
         if kind == A:
             data = socket.inet_aton(record)
@@ -151,4 +165,36 @@ fn names_lead_where_dns_says() {
     drop(second);
     machine.run(&["ls", "files.example:", "--wait", "0"]).ended(3);
     drop(plain);
+}
+
+#[test]
+fn an_answer_is_waited_for_and_its_order_is_kept() {
+    let Some(machine) = Machine::new() else { return };
+    let (_first, _second) = (machine.serve("127.0.0.1", "4001"), machine.serve("127.0.0.2", "4002"));
+    let plain = machine.serve("127.0.0.3", "1303");
+    for name in ["late.example", "mute.example", "broken.example", "race.example"] {
+        machine.trust(&plain, name);
+    }
+    assert_eq!(machine.run(&["ls", "late.example:"]).done().out(), "127.0.0.2\n");
+    for name in ["mute.example", "broken.example"] {
+        let ran = machine.run(&["ls", &format!("{name}:")]).done();
+        assert_eq!(ran.out(), "127.0.0.3\n");
+        let note = format!("DNS did not say whether other hosts serve {name}; trying {name}:1303\n");
+        assert_eq!(ran.err(), note);
+    }
+
+    // Both are there, and in a race the second one would come up where the first has the wrong key.
+    let stranger = machine.dir.path().join("stranger");
+    let folder = machine.dir.path().join("127.0.0.2");
+    let line =
+        ["serve", "--json", folder.to_str().unwrap(), "--bind", "127.0.0.2", "--port", "4003", "--state"];
+    let other = Running::start(machine.command(&[&line[..], &[stranger.to_str().unwrap()]].concat()));
+    wait_for(&other);
+    let refused = machine.run(&["ls", "race.example:"]).ended(4).err();
+    assert!(
+        refused.contains("key"),
+        "a server with another key goes first, and is not passed over: {refused}"
+    );
+    drop(other);
+    assert_eq!(machine.run(&["ls", "race.example:"]).done().out(), "127.0.0.1\n", "the next one");
 }

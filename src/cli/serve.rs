@@ -114,7 +114,7 @@ async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
     Ok(report)
 }
 
-/// Lets the local network know, unless that was declined or nobody could connect. A network that has no multicast is no
+/// Lets the local network know, unless that was declined or nobody could connect by this protocol. A network that has no multicast is no
 /// reason not to serve.
 fn announce(
     app: &App,
@@ -123,9 +123,8 @@ fn announce(
     fingerprint: &str,
 ) -> Option<Announcement> {
     let machine = machine();
-    let udp = doors(&typed.doors).native;
-    let announced = Announced { machine: &machine, addresses, fingerprint, udp };
-    if typed.no_announce || !announced.reaches_others() {
+    let announced = Announced { machine: &machine, addresses, fingerprint };
+    if typed.no_announce || !doors(&typed.doors).native || !announced.reaches_others() {
         return None;
     }
     Announcement::start(&announced)

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use sft_auth::{Fingerprint, ServerKey, ServerName, Trust, TrustCheck};
 use sft_engine::{Link, Role, TransferPort};
-use sft_lane::{Connection, Dialer, Later, Pin};
+use sft_lane::{Connection, Dialer, Later, Pin, Raced};
 use sft_wire::message::Op;
 
 use crate::error::ConnectError;
 use crate::lanes::{Lanes, Means};
 use crate::opening::{self, Identity, Opened, OpeningError};
-use crate::options::{AskTrust, ConnectOptions, TransportChoice, UnknownServer};
+use crate::options::{AskTrust, ConnectOptions, Locate, TransportChoice, UnknownServer};
 use crate::session::{Answers, FIRST_REQUEST, Session};
 use crate::target::Target;
 
@@ -21,8 +21,7 @@ use crate::target::Target;
 pub(crate) struct Dialling {
     server: ServerName,
     host: String,
-    /// Where that is, if it is not to be looked up.
-    addresses: Vec<SocketAddr>,
+    places: Places,
     agent: String,
     transport: TransportChoice,
     lanes: Option<usize>,
@@ -51,6 +50,9 @@ struct Trusting {
     invited: Option<Fingerprint>,
 }
 
+/// Where the server is, if the system is not to be asked.
+struct Places(Option<Locate>);
+
 /// What is demanded of the server's key before anything is sent to it.
 #[derive(Clone, Copy, Debug)]
 enum Demand {
@@ -75,7 +77,7 @@ impl Dialling {
             on_passphrase,
             invitation,
             transport,
-            addresses,
+            locate,
             lanes,
             redial: _,
             agent,
@@ -83,7 +85,7 @@ impl Dialling {
         let (invited, secret) = invitation.map(|link| (link.fingerprint, link.secret)).unzip();
         Ok(Self {
             host: target.host.clone(),
-            addresses,
+            places: Places(locate),
             agent,
             transport,
             lanes,
@@ -136,10 +138,8 @@ impl Dialling {
 
     async fn dial_once(&self, first: Option<&Op>) -> Result<Dialled, ConnectError> {
         let demand = self.demand()?;
-        let addresses = self.resolve().await?;
-        let options = sft_lane::ConnectOptions { choice: self.transport.into(), ..Default::default() };
-        let raced = self.dialer.connect(&addresses, &self.tls_name(), demand.pin(), &options).await;
-        let raced = raced.map_err(|error| self.connect_error(demand, error))?;
+        let groups = self.resolve().await?;
+        let raced = self.reach(&groups, demand).await.map_err(|error| self.connect_error(demand, error))?;
         let key = raced.first.peer_key().map(ServerKey).ok_or_else(|| ConnectError::Misbehaved {
             server: self.server.clone(),
             reason: "it showed no key".into(),
@@ -166,13 +166,36 @@ impl Dialling {
         Ok(pinned.map_or(Demand::Ask, Demand::Pinned))
     }
 
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
-        if !self.addresses.is_empty() {
-            return Ok(self.addresses.clone());
+    async fn resolve(&self) -> Result<Vec<Vec<SocketAddr>>, ConnectError> {
+        let not_found = |source| ConnectError::Resolve { host: self.host.clone(), source };
+        if let Some(locate) = &self.places.0 {
+            let groups = locate().await.map_err(not_found)?;
+            if !groups.is_empty() {
+                return Ok(groups);
+            }
         }
         let found = tokio::net::lookup_host((self.host.as_str(), self.server.port())).await;
-        let found = found.map_err(|source| ConnectError::Resolve { host: self.host.clone(), source })?;
-        Ok(found.collect())
+        Ok(vec![found.map_err(not_found)?.collect()])
+    }
+
+    /// Connects to the first group of which a server is there: one that has another key, or no place at the moment, is.
+    async fn reach(
+        &self,
+        groups: &[Vec<SocketAddr>],
+        demand: Demand,
+    ) -> Result<Raced, sft_lane::ConnectError> {
+        let options = sft_lane::ConnectOptions { choice: self.transport.into(), ..Default::default() };
+        let mut failed = sft_lane::ConnectError { attempts: Vec::new() };
+        for group in groups {
+            match self.dialer.connect(group, &self.tls_name(), demand.pin(), &options).await {
+                Ok(raced) => return Ok(raced),
+                Err(error) => failed.attempts.extend(error.attempts),
+            }
+            if failed.wrong_key().is_some() || failed.was_turned_away() {
+                break;
+            }
+        }
+        Err(failed)
     }
 
     /// What the handshake calls the server: a zone means nothing to the other end.
@@ -266,6 +289,12 @@ impl Demand {
             Self::Pinned(fingerprint) | Self::Invited(fingerprint) => Pin::Fingerprint(fingerprint.0),
             Self::Ask => Pin::Any,
         }
+    }
+}
+
+impl std::fmt::Debug for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Places").field(&self.0.is_some()).finish()
     }
 }
 

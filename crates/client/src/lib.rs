@@ -20,8 +20,8 @@ mod location;
 pub use location::{Ending, Location, LocationError, RemoteLocation, RemotePath};
 mod options;
 pub use options::{
-    AskPassphrase, AskTrust, ConnectOptions, LandingMemory, Passphrase, PullOptions, PushOptions,
-    TransportChoice, TransportChoiceError, UnknownServer,
+    AskPassphrase, AskTrust, ConnectOptions, LandingMemory, Locate, Locating, Passphrase, PullOptions,
+    PushOptions, TransportChoice, TransportChoiceError, UnknownServer,
 };
 mod target;
 pub use target::Target;

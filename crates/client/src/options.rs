@@ -1,8 +1,10 @@
 //! What a caller chooses about a connection and about a transfer; every default is the one that `sft` uses.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +27,8 @@ pub struct ConnectOptions {
     pub invitation: Option<InviteLink>,
     /// Transports that may be used.
     pub transport: TransportChoice,
-    /// Where the server is, on whatever ports, the preferred address first; if empty, its name is looked up whenever it is
-    /// dialled.
-    pub addresses: Vec<SocketAddr>,
+    /// Says where the server is, whenever it is dialled; by default, and where it names no address, the system is asked.
+    pub locate: Option<Locate>,
     /// TCP connections that carry data, 0 for none where there is QUIC; by default as many as the path needs.
     pub lanes: Option<usize>,
     /// How long after the last progress a lost connection is given up; until then it is dialled again.
@@ -41,6 +42,13 @@ pub type AskTrust = Arc<dyn Fn(&UnknownServer) -> bool + Send + Sync>;
 
 /// Gives a passphrase for a question; none when nobody knows it. Called where it may block.
 pub type AskPassphrase = Arc<dyn Fn(&str) -> Option<Passphrase> + Send + Sync>;
+
+/// Finds the addresses of a server, on whatever ports. They come in groups, the preferred group first and in it the preferred
+/// address: a group is raced, and the next one is for when no server of those before it can be reached.
+pub type Locate = Arc<dyn Fn() -> Locating + Send + Sync>;
+
+/// What such a search will bring.
+pub type Locating = Pin<Box<dyn Future<Output = io::Result<Vec<Vec<SocketAddr>>>> + Send>>;
 
 /// A passphrase, wiped from memory when dropped.
 pub type Passphrase = zeroize::Zeroizing<String>;
@@ -121,7 +129,7 @@ impl ConnectOptions {
             on_passphrase: None,
             invitation: None,
             transport: TransportChoice::default(),
-            addresses: Vec::new(),
+            locate: None,
             lanes: None,
             redial: Duration::from_millis(limits::REDIAL_MS),
             agent: concat!("sft/", env!("CARGO_PKG_VERSION")).into(),
@@ -131,13 +139,13 @@ impl ConnectOptions {
 
 impl fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { keys, trusted, invitation, transport, addresses, lanes, redial, agent, .. } = self;
+        let Self { keys, trusted, invitation, transport, locate, lanes, redial, agent, .. } = self;
         f.debug_struct("ConnectOptions")
             .field("keys", keys)
             .field("trusted", trusted)
             .field("invitation", &invitation.is_some())
             .field("transport", transport)
-            .field("addresses", addresses)
+            .field("locate", &locate.is_some())
             .field("lanes", lanes)
             .field("redial", redial)
             .field("agent", agent)
