@@ -15,13 +15,14 @@ use sft_engine::{Leftovers, OpenFile, View};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::credit::{Cost, Credit};
+use super::credit::{Cost, Credit, TooMuch};
 use super::files::{Dir, File};
 use super::packet::{DATA_BYTES_MAX, read_packet};
 use super::paths::Paths;
 use super::request::{Check, Malformed, Request, decode};
 use super::status::{Failed, Status};
 use super::{extensions, ops};
+use crate::unread::while_unread;
 
 /// What the lanes of a session share.
 pub(crate) struct Shared {
@@ -124,8 +125,17 @@ pub async fn serve_resuming(
     drop(shared);
     match ended {
         Some(ended) => {
-            let written = writing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            ended.and(written)
+            // Nobody takes the replies then.
+            let is_in_vain =
+                matches!(&ended, Err(error) if error.get_ref().is_some_and(|e| e.is::<TooMuch>()));
+            if is_in_vain {
+                writing.abort();
+            }
+            match while_unread(&mut reader, writing).await {
+                Ok(written) => ended.and(written),
+                Err(error) if error.is_cancelled() => ended,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
         }
         None => Err(io::ErrorKind::BrokenPipe.into()),
     }
@@ -159,7 +169,7 @@ async fn read_requests(
         }
         let content = if let Request::Write { content, .. } = &request { content.len() } else { 0 };
         let cost = credit.take(content).await;
-        let cost = cost.map_err(|_| invalid("too many requests whose replies are not taken"))?;
+        let cost = cost.map_err(|too_much| io::Error::new(io::ErrorKind::InvalidData, too_much))?;
         match lane_of(&request) {
             Some(handle) => shared.to_handle(handle, id, request, cost, &mut closing),
             None => {
