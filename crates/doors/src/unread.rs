@@ -1,5 +1,5 @@
 //! What a client of a channel still sends and nobody wants is thrown away here. It has to be read all the same
-//! (spec/doors.md, "SSH"): one task carries all channels of a connection, and it waits for ever for one whose queue is full.
+//! (spec/doors.md, "The SSH door"): one task carries all channels of a connection, and it waits for ever for one whose queue is full.
 
 use std::pin::pin;
 use std::time::Duration;
