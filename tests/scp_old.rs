@@ -98,3 +98,48 @@ fn read_only_is_read_only() {
     scp(&world, &["f", "srv:f"]).ended(1);
     assert!(!world.served("f").exists());
 }
+
+#[test]
+fn a_client_that_takes_nothing_stops_only_itself() {
+    let world = world();
+    Tree::new(world.served("")).file("big", 8_000_000);
+    let path = world.client.home().join("try.py");
+    std::fs::write(&path, TAKES_NOTHING).unwrap();
+    let mut python = world.client.command(Path::new("/usr/bin/python3"));
+    python.args(["-W", "ignore"]).arg(path).arg(world.port().to_string()).arg(world.client.key());
+    assert_eq!(Running::start(python).wait(PATIENCE).done().out(), "fine\n");
+}
+
+/// More messages than the server keeps for a channel, to channels of every kind; then whether another is served.
+const TAKES_NOTHING: &str = r#"
+import sys, paramiko
+
+client = paramiko.SSHClient()
+client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+client.connect("127.0.0.1", int(sys.argv[1]), "any", key_filename=sys.argv[2], allow_agent=False, look_for_keys=False)
+transport = client.get_transport()
+
+def flood(channel):
+    for _ in range(300):
+        channel.sendall(b"\0")
+
+given = transport.open_session()
+given.exec_command("scp -f big")
+flood(given)
+unused = transport.open_session()
+flood(unused)
+asked = transport.open_session()
+for _ in range(300):
+    asked.update_environment({"A": "B"})
+refused = transport.open_session()
+refused.exec_command("id")
+try:
+    flood(refused)
+except OSError:
+    pass
+sftp = client.open_sftp()
+sftp.get_channel().settimeout(60)
+assert "big" in sftp.listdir("/")
+print("fine")
+client.close()
+"#;

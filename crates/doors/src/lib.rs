@@ -11,5 +11,6 @@ pub mod sftp;
 pub mod ssh;
 
 mod server;
+mod unread;
 
 pub use server::{Doors, ServeError, ServeOptions, Server, StopReport};

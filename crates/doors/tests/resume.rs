@@ -113,8 +113,19 @@ async fn it_may_be_cut_off_again_and_again() {
     assert_eq!(raw.close(&handle).await.status(), FAILURE);
     assert!(!door.path("f").exists());
     let size = raw.path(STAT, "f").await.size() as usize;
+    // What is sent behind a gap does not become a file that has it, whatever else comes.
     let handle = raw.open("f", WR | CREAT).await.handle();
     assert_eq!(raw.write(&handle, size as u64 + 1, b"behind a gap").await.status(), FAILURE);
+    assert_eq!(raw.write(&handle, size as u64, &content[size..]).await.status(), FAILURE);
+    assert_eq!(raw.close(&handle).await.status(), FAILURE);
+    // A WRITE of nothing is no beginning.
+    let handle = raw.open("f", WR | CREAT).await.handle();
+    raw.write(&handle, size as u64, b"").await.ok();
+    assert_eq!(raw.close(&handle).await.status(), FAILURE);
+    assert!(!door.path("f").exists());
+    let size = raw.path(STAT, "f").await.size() as usize;
+    let handle = raw.open("f", WR | CREAT).await.handle();
+    raw.write(&handle, 0, b"").await.ok();
     raw.write(&handle, size as u64, &content[size..]).await.ok();
     raw.close(&handle).await.ok();
     assert_eq!(std::fs::read(door.path("f")).unwrap(), content);
@@ -182,6 +193,124 @@ async fn nothing_is_added_to_what_a_cut_upload_was_to_replace() {
     let handle = raw.open("f", WR | APPEND).await.handle();
     raw.write(&handle, 0, b"+").await.ok();
     assert_eq!(std::fs::read(door.path("f")).unwrap(), b"whole+");
+}
+
+/// The client comes back before the server knows that its connection is lost.
+#[tokio::test]
+async fn nothing_is_added_to_what_another_session_is_replacing() {
+    let door = Door::new();
+    std::fs::write(door.path("f"), "old!").unwrap();
+    for flags in [WR | CREAT | TRUNC, WR | CREAT] {
+        let mut lost = door.client().await;
+        let begun = lost.open("f", flags).await.handle();
+        lost.write(&begun, 0, b"0123456").await.ok();
+        let mut raw = door.client().await;
+        assert_eq!(raw.path(STAT, "f").await.size(), 4);
+        let handle = raw.open("f", WR | CREAT | APPEND).await.handle();
+        assert_eq!(raw.write(&handle, 4, b"456789").await.status(), FAILURE);
+        raw.close(&handle).await.status();
+        assert_eq!(std::fs::read(door.path("f")).unwrap(), b"old!");
+        // When it was given up there is nothing to be taken for one's own.
+        lost.path(REMOVE, "f").await.ok();
+        std::fs::write(door.path("f"), "old!").unwrap();
+        let handle = raw.open("f", WR | APPEND).await.handle();
+        raw.write(&handle, 4, b"?").await.ok();
+        raw.close(&handle).await.ok();
+        std::fs::write(door.path("f"), "old!").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_close_that_fails_leaves_what_a_lost_connection_does() {
+    let door = Door::new();
+    // Further than any file reaches.
+    let nowhere = 1 << 62;
+    let fail = async |raw: &mut Raw, handle: &[u8]| {
+        assert_eq!(raw.write(handle, nowhere, b"7").await.status(), FAILURE);
+        assert_eq!(raw.close(handle).await.status(), FAILURE);
+    };
+    // Nothing is kept of what is new and found no room; what was begun before is.
+    let mut raw = door.client().await;
+    let handle = raw.open("f", WR | CREAT | TRUNC).await.handle();
+    raw.write(&handle, 0, b"0123456").await.ok();
+    fail(&mut raw, &handle).await;
+    assert_eq!(raw.path(STAT, "f").await.status(), NO_SUCH_FILE);
+    drop(raw);
+    door.settled().await;
+    door.cut_off("f", WR | CREAT | TRUNC, b"0123456").await;
+    let mut raw = door.client().await;
+    assert_eq!(raw.path(STAT, "f").await.size(), 6);
+    let handle = raw.open("f", WR | CREAT).await.handle();
+    raw.write(&handle, 6, b"67").await.ok();
+    fail(&mut raw, &handle).await;
+    assert_eq!(raw.path(STAT, "f").await.size(), 7);
+    // What has the name is not gone on with.
+    for flags in [WR | CREAT | TRUNC, WR | CREAT] {
+        raw.path(REMOVE, "f").await.status();
+        std::fs::write(door.path("f"), "old!").unwrap();
+        let handle = raw.open("f", flags).await.handle();
+        raw.write(&handle, 0, b"0123456").await.ok();
+        fail(&mut raw, &handle).await;
+        assert_eq!(raw.path(STAT, "f").await.size(), 4);
+        let handle = raw.open("f", WR | CREAT).await.handle();
+        assert_eq!(raw.write(&handle, 4, b"456789").await.status(), FAILURE);
+        raw.close(&handle).await.status();
+        assert_eq!(std::fs::read(door.path("f")).unwrap(), b"old!");
+    }
+}
+
+/// It has expired, or another session has taken it or removed it.
+#[tokio::test]
+async fn the_end_of_what_is_gone_does_not_become_a_file() {
+    let door = Door::new();
+    for flags in [WR | CREAT | APPEND, WR | CREAT] {
+        door.cut_off("f", WR | CREAT | TRUNC, b"0123456").await;
+        let mut raw = door.client().await;
+        assert_eq!(raw.path(STAT, "f").await.size(), 6);
+        door.client().await.path(REMOVE, "f").await.ok();
+        let refused = raw.open("f", flags).await;
+        assert_eq!(refused.status(), FAILURE, "{flags:x}");
+        assert!(String::from_utf8_lossy(refused.string(4)).contains("send the whole file again"));
+        std::fs::write(door.path("f"), "theirs, and longer").unwrap();
+        assert_eq!(raw.open("f", flags).await.status(), FAILURE, "{flags:x}");
+        assert_eq!(std::fs::read(door.path("f")).unwrap(), b"theirs, and longer");
+        std::fs::remove_file(door.path("f")).unwrap();
+        assert_eq!(raw.path(STAT, "f").await.status(), NO_SUCH_FILE, "now it knows");
+        let handle = raw.open("f", flags).await.handle();
+        raw.write(&handle, 0, b"whole").await.ok();
+        raw.close(&handle).await.ok();
+        raw.path(REMOVE, "f").await.ok();
+    }
+}
+
+/// For want of a handle, or of the directory.
+#[tokio::test]
+async fn an_open_that_fails_leaves_what_was_there_to_be_gone_on_with() {
+    let door = Door::new();
+    std::fs::create_dir(door.path("d")).unwrap();
+    std::fs::write(door.path("o"), "other").unwrap();
+    door.cut_off("d/f", WR | CREAT | TRUNC, b"0123456").await;
+    let mut raw = door.client().await;
+    let mut handles = Vec::new();
+    loop {
+        let opened = raw.open("o", RD).await;
+        if opened.kind == STATUS {
+            break;
+        }
+        handles.push(opened.handle());
+    }
+    for flags in [WR | CREAT, WR | CREAT | TRUNC] {
+        assert_eq!(raw.open("d/f", flags).await.status(), FAILURE);
+    }
+    raw.close(&handles[0]).await.ok();
+    std::fs::rename(door.path("d"), door.path("e")).unwrap();
+    assert_eq!(raw.open("d/f", WR | CREAT).await.status(), NO_SUCH_FILE);
+    std::fs::rename(door.path("e"), door.path("d")).unwrap();
+    assert_eq!(raw.path(STAT, "d/f").await.size(), 6);
+    let handle = raw.open("d/f", WR | CREAT).await.handle();
+    raw.write(&handle, 6, b"6789").await.ok();
+    raw.close(&handle).await.ok();
+    assert_eq!(std::fs::read(door.path("d/f")).unwrap(), b"0123456789");
 }
 
 #[tokio::test]

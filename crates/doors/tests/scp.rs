@@ -187,3 +187,63 @@ async fn rights_are_those_of_the_grant() {
         (b"old".to_vec(), vec!["a".into(), "n".into()])
     );
 }
+
+#[tokio::test]
+async fn a_client_that_sends_on_and_takes_nothing_is_left() {
+    let dir = folder();
+    std::fs::write(dir.path().join("big"), vec![7; 1 << 20]).unwrap();
+    for (command, begin) in [("scp -f big", &b"\0\0"[..]), ("scp -t .", b"C0644 5 a\nhello\0")] {
+        let view = View::new(Arc::new(FsStore::open(dir.path()).unwrap()), Arc::new(Grant::owner_local()));
+        let command = Command::parse(command.as_bytes()).unwrap();
+        // Smaller than one answer to what takes files, or full of a file that is given.
+        let (ours, theirs) = tokio::io::duplex(1);
+        let server = tokio::spawn(async move {
+            let (reader, writer) = tokio::io::split(theirs);
+            serve(view, &command, reader, writer).await
+        });
+        // It never reads.
+        let (_from, mut to) = tokio::io::split(ours);
+        let _ = to.write_all(begin).await;
+        let sent = to.write_all(&[0; 1 << 20]);
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(60), sent).await.expect("it is read");
+        drop((_from, to));
+        let ended = server.await.unwrap().unwrap_err();
+        assert_eq!(ended.kind(), io::ErrorKind::InvalidData);
+    }
+}
+
+#[tokio::test]
+async fn what_comes_while_something_is_sent_is_kept_for_later() {
+    let dir = folder();
+    let view = View::new(Arc::new(FsStore::open(dir.path()).unwrap()), Arc::new(Grant::owner_local()));
+    let command = Command::parse(b"scp -t .").unwrap();
+    // Every answer waits until the one before it was taken, which happens only in the end.
+    let (mut ours, theirs) = tokio::io::duplex(1);
+    let server = tokio::spawn(async move {
+        let (reader, writer) = tokio::io::split(theirs);
+        serve(view, &command, reader, writer).await
+    });
+    ours.write_all(b"C0644 5 a\nhello\0C0600 40000 b\n").await.unwrap();
+    ours.write_all(&[b'b'; 40_000]).await.unwrap();
+    ours.write_all(b"\0").await.unwrap();
+    ours.shutdown().await.unwrap();
+    let mut said = Vec::new();
+    ours.read_to_end(&mut said).await.unwrap();
+    assert!(matches!(server.await.unwrap(), Ok(true)));
+    assert_eq!(said, [0; 5]);
+    assert_eq!(std::fs::read(dir.path().join("a")).unwrap(), b"hello");
+    assert_eq!(std::fs::read(dir.path().join("b")).unwrap(), [b'b'; 40_000]);
+}
+
+#[tokio::test]
+async fn a_tree_has_a_depth_to_which_it_is_copied() {
+    let dir = folder();
+    let up = |depth: usize| ["D0755 0 d\n".repeat(depth), "E\n".repeat(depth)].concat();
+    run(dir.path(), "scp -r -t .", up(256).as_bytes()).await.well();
+    let given = run(dir.path(), "scp -r -f d", &[0; 1000]).await;
+    assert!(!given.served.unwrap());
+    assert_eq!(given.said.matches(" 0 d\n").count(), 128);
+    assert!(given.said.contains("128 directories deep") && given.said.ends_with(&"E\n".repeat(128)));
+    std::fs::remove_dir_all(dir.path().join("d")).unwrap();
+    run(dir.path(), "scp -r -t .", up(257).as_bytes()).await.badly("more than 256 deep");
+}

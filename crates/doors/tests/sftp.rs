@@ -430,6 +430,28 @@ async fn nonsense_ends_the_session_or_is_answered_and_never_more() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_on_and_takes_no_reply_is_left() {
+    let dir = folder();
+    std::fs::write(dir.path().join("big"), vec![7; 256 << 10]).unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    let handle = raw.open("big", RD).await.handle();
+    let read = [&string(&handle)[..], &[0; 8], &(128u32 << 10).to_be_bytes()].concat();
+    let read = [&(read.len() as u32 + 5).to_be_bytes()[..], &[READ, 0, 0, 0, 9], &read].concat();
+    let many = read.repeat(1000);
+    let ended = async {
+        // What was sent before it was left is read to its end, and all that comes after.
+        for _ in 0..500 {
+            if raw.to.write_all(&many).await.is_err() {
+                break;
+            }
+        }
+        raw.server.await.unwrap().unwrap_err()
+    };
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(120), ended).await.unwrap();
+    assert_eq!(ended.kind(), std::io::ErrorKind::InvalidData);
+}
+
+#[tokio::test]
 async fn a_session_that_ends_while_files_are_being_opened_leaves_nothing_open() {
     let dir = folder();
     std::fs::write(dir.path().join("a"), "x").unwrap();
@@ -492,4 +514,41 @@ async fn writes_that_wait_together_are_each_answered_and_each_in_its_place() {
     }
     raw.close(&append).await.ok();
     assert!(std::fs::read(dir.path().join("f")).unwrap() == [&expected[..], b"onetwo"].concat());
+}
+
+/// What is written over a file holds that file's content: it is for those who may read it.
+#[tokio::test]
+async fn what_may_not_be_read_is_not_read_through_what_replaces_it() {
+    let dir = folder();
+    let file = dir.path().join("a");
+    std::fs::write(&file, "secret").unwrap();
+    let rights = Rights::of([Right::List, Right::Create, Right::Replace, Right::Remove]);
+    let writer = Grant::owner_local().narrowed(&EntryPath::root(), rights);
+    let mut raw = Raw::with(dir.path(), writer).await;
+    let over = raw.open("a", WR | CREAT).await.handle();
+    // As many parts as no draft remembers, after which it is all there.
+    for part in 0..1100_u64 {
+        raw.write(&over, 10 + 2 * part, b"x").await.ok();
+    }
+    let again = raw.open("a", RD | WR).await.handle();
+    assert_eq!(raw.read(&again, 0, 6).await.status(), DENIED);
+    raw.path(REMOVE, "a").await.ok();
+    assert_eq!(raw.read(&again, 0, 6).await.status(), DENIED);
+    assert_eq!(raw.read(&over, 0, 6).await.status(), DENIED);
+}
+
+#[tokio::test]
+async fn a_draft_is_removed_and_renamed_by_those_who_may() {
+    let dir = folder();
+    std::fs::write(dir.path().join("a"), "old").unwrap();
+    let rights = Rights::of([Right::List, Right::Read, Right::Create, Right::Replace]);
+    let changer = Grant::owner_local().narrowed(&EntryPath::root(), rights);
+    let mut raw = Raw::with(dir.path(), changer).await;
+    let draft = raw.open("a", WR | CREAT).await.handle();
+    raw.write(&draft, 0, b"new").await.ok();
+    assert_eq!(raw.ask(RENAME, &[&string(b"a"), &string(b"b")]).await.status(), DENIED);
+    assert_eq!(raw.path(REMOVE, "a").await.status(), DENIED);
+    raw.close(&draft).await.ok();
+    assert_eq!(names(dir.path()), ["a"]);
+    assert_eq!(std::fs::read(dir.path().join("a")).unwrap(), b"new", "what was refused changed nothing");
 }

@@ -4,7 +4,7 @@
 //! name shows is never a part.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use sft_base::EntryPath;
@@ -31,6 +31,8 @@ struct State {
     /// What was published last, and when.
     published: VecDeque<(Moment, Key)>,
     now: Moment,
+    /// Drafts that sessions are writing, which may be lost already without their knowing.
+    open: Vec<(Key, Weak<OpenFile>)>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -56,6 +58,18 @@ impl Leftovers {
     /// To be asked when a draft is begun.
     pub fn now(&self) -> Moment {
         self.state().now
+    }
+
+    /// Notes that a session writes a draft, and what it is to become; it may be told again.
+    pub fn opened(&self, view: &View, path: &EntryPath, draft: &Arc<OpenFile>) {
+        let mut state = self.state();
+        state.close(draft);
+        state.open.push((Key::of(view, path), Arc::downgrade(draft)));
+    }
+
+    /// Notes that a draft is over: published, given up, or left here before.
+    pub fn closed(&self, draft: &Arc<OpenFile>) {
+        self.state().close(draft);
     }
 
     /// Whether there is none.
@@ -107,14 +121,19 @@ impl Leftovers {
         view.may_publish(path, false)?;
         let Some(begun) = self.state().take(&key).pop().and_then(|left| left.begun) else { return Ok(None) };
         let size = shown(begun.whole);
-        begun.file.set_size(size).map_err(|e| staging_error(&e))?;
+        if let Err(error) = begun.file.set_size(size) {
+            self.state().left.push_back(Leftover { key, at: Instant::now(), begun: Some(begun) });
+            return Err(staging_error(&error));
+        }
         Ok(Some(view.resumed_draft(begun.file, path, size)))
     }
 
-    /// Whether an upload to this path was cut off and not made again since. Whoever began it may believe that what the name
-    /// shows is theirs.
+    /// Whether an upload to this path was cut off and not made again since, or is under way and may be lost without our
+    /// knowing. Whoever began it may believe that what the name shows is theirs.
     pub fn was_cut_off(&self, view: &View, path: &EntryPath) -> bool {
-        self.state().find(&Key::of(view, path)).is_some()
+        let key = Key::of(view, path);
+        let state = self.state();
+        state.find(&key).is_some() || state.is_open(&key)
     }
 
     /// Drops what is left of a file; whether there was any of it.
@@ -129,6 +148,7 @@ impl Leftovers {
         let mut state = self.state();
         state.now.0 += 1;
         let gone = state.take(&key);
+        state.open.retain(|(open, _)| *open != key);
         let now = state.now;
         state.published.push_back((now, key));
         if state.published.len() > PUBLISHED_MAX {
@@ -150,6 +170,16 @@ impl Leftovers {
 }
 
 impl State {
+    /// Those that were dropped without a word go as well.
+    fn close(&mut self, draft: &Arc<OpenFile>) {
+        self.open
+            .retain(|(_, open)| open.strong_count() > 0 && !std::ptr::eq(open.as_ptr(), Arc::as_ptr(draft)));
+    }
+
+    fn is_open(&self, key: &Key) -> bool {
+        self.open.iter().any(|(open, draft)| open == key && draft.strong_count() > 0)
+    }
+
     fn find(&self, key: &Key) -> Option<&Leftover> {
         self.left.iter().find(|left| left.key == *key && left.at.elapsed() < KEPT_FOR)
     }
@@ -261,6 +291,25 @@ mod tests {
         leftovers.published(&view, &path("a"));
         leftovers.leave(&view, &draft, now);
         assert!(!leftovers.was_cut_off(&view, &path("a")));
+    }
+
+    #[test]
+    fn a_draft_that_is_open_counts_until_it_is_over_or_overtaken() {
+        let (store, leftovers) = (MemStore::new(), Leftovers::default());
+        let view = view(&store);
+        let open = || {
+            let draft = Arc::new(view.draft(&path("a"), 0o666, false).unwrap());
+            leftovers.opened(&view, &path("a"), &draft);
+            draft
+        };
+        let [one, other, dropped] = [open(), open(), open()];
+        drop(dropped);
+        leftovers.closed(&one);
+        assert!(leftovers.was_cut_off(&view, &path("a")));
+        leftovers.opened(&view, &path("b"), &other);
+        assert!(!leftovers.was_cut_off(&view, &path("a")) && leftovers.was_cut_off(&view, &path("b")));
+        leftovers.published(&view, &path("b"));
+        assert!(!leftovers.was_cut_off(&view, &path("b")));
     }
 
     #[test]

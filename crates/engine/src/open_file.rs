@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sft_base::EntryPath;
 use sft_store::{Attributes, Publish, Stat, Unapplied};
-use sft_wire::WireError;
+use sft_wire::{Code, WireError};
 
 use crate::View;
 use crate::error::{staging_error, wire_error};
@@ -26,6 +26,8 @@ enum Fate {
     InPlace(EntryPath),
     /// To be published there.
     Draft(EntryPath, Publish),
+    /// It could not be published there, and cannot be any more.
+    Refused(EntryPath),
     /// Its name was taken away before it had it.
     Unwanted,
 }
@@ -80,22 +82,39 @@ impl OpenFile {
 
     /// The same with parts that come one behind the other.
     pub fn write_parts_at(&self, offset: u64, parts: &[&[u8]]) -> Result<(), WireError> {
+        let written = self.changing()?;
         let ended = self.file.write_parts_at(offset, parts).map_err(|e| staging_error(&e));
-        if self.is_draft() {
+        if let Some(mut written) = written {
             let length = parts.iter().map(|part| part.len() as u64).sum();
             let range = offset..offset.saturating_add(length);
-            self.written().note(&*self.file, range, ended.as_ref().copied())?;
+            written.note(&*self.file, range, ended.as_ref().copied())?;
         }
         ended
     }
 
     /// Cuts it off, or makes it longer with zeros.
     pub fn set_size(&self, size: u64) -> Result<(), WireError> {
+        let written = self.changing()?;
         let ended = self.file.set_size(size).map_err(|e| staging_error(&e));
-        if self.is_draft() {
-            self.written().note_size(size, ended.as_ref().copied());
+        if let Some(mut written) = written {
+            written.note_size(size, ended.as_ref().copied());
         }
         ended
+    }
+
+    /// What is to be held from before a draft is changed until that is noted: whoever fills the gaps of a draft meanwhile
+    /// would put old content over new. None for what is changed in place.
+    fn changing(&self) -> Result<Option<MutexGuard<'_, Written>>, WireError> {
+        let fate = self.fate();
+        match &*fate {
+            Fate::InPlace(_) => Ok(None),
+            // Taken before the fate is let go of, and in the order of `publish`: the fate cannot change before it is noted.
+            Fate::Draft(..) => Ok(Some(self.written())),
+            // Somebody else may be going on with it.
+            Fate::Refused(_) | Fate::Unwanted => {
+                Err(Code::NOT_FOUND.because("this upload was ended, and takes nothing more"))
+            }
+        }
     }
 
     /// Applies attributes; those that could not be applied come back.
@@ -109,12 +128,11 @@ impl OpenFile {
         self.file.sync().map_err(|e| wire_error(&e))
     }
 
-    /// Gives a draft its name, if all that was to be written to it was; what has one already is left as it is.
+    /// Gives a draft its name, if all that was to be written to it was; what has one already is left as it is. One for which
+    /// this failed is to be dropped, or left to be gone on with.
     pub fn publish(&self) -> Result<(), WireError> {
         let mut fate = self.fate();
         let Fate::Draft(path, how) = fate.clone() else { return Ok(()) };
-        // Whatever comes of it, there is no second try.
-        *fate = Fate::Unwanted;
         let mut written = self.written();
         if let Some(why) = written.lack() {
             return Err(why.code.because(format!(
@@ -128,18 +146,31 @@ impl OpenFile {
         if is_to_last {
             self.file.sync().map_err(|e| wire_error(&e))?;
         }
-        self.view.publish_draft(&*self.file, &path, how)?;
-        *fate = Fate::InPlace(path);
+        let published = self.view.publish_draft(&*self.file, &path, how);
+        *fate = if published.is_ok() { Fate::InPlace(path) } else { Fate::Refused(path) };
+        published?;
         if is_to_last { self.view.flush() } else { Ok(()) }
     }
 
-    /// Takes what is there of a draft, and how much of its beginning is without a gap. It will not be published.
+    /// Takes what is there of a draft, and how much of its beginning is without a gap: nothing, if that can have no name any
+    /// more. It will not be published.
     pub(crate) fn abandon(&self) -> Option<(EntryPath, Arc<dyn sft_store::OpenFile>, u64)> {
         let mut fate = self.fate();
-        let Fate::Draft(path, _) = &*fate else { return None };
-        let left = (path.clone(), self.file.clone(), self.written().whole());
+        let (path, whole) = match &*fate {
+            Fate::Draft(path, _) => (path.clone(), self.written().whole()),
+            Fate::Refused(path) => (path.clone(), 0),
+            Fate::InPlace(_) | Fate::Unwanted => return None,
+        };
         *fate = Fate::Unwanted;
-        Some(left)
+        Some((path, self.file.clone(), whole))
+    }
+
+    /// What there is of a draft is not to be gone on with, and it is not published.
+    pub fn drop_content(&self) {
+        let mut fate = self.fate();
+        if let Fate::Draft(path, _) = &*fate {
+            *fate = Fate::Refused(path.clone());
+        }
     }
 
     /// A draft is to become `to` instead of what it was begun for.
@@ -187,9 +218,9 @@ impl std::fmt::Debug for OpenFile {
 mod tests {
     use super::*;
     use sft_auth::{Grant, Right, Rights};
-    use sft_store::{MemStore, Store};
-    use sft_wire::Code;
-    use std::sync::Arc;
+    use sft_store::{MemStore, Source, Store, StoreError};
+    use std::sync::mpsc;
+    use std::time::Duration;
 
     fn path(text: &str) -> EntryPath {
         EntryPath::from_typed(text.as_bytes()).unwrap()
@@ -285,5 +316,86 @@ mod tests {
         let reader = view(&store, &[Right::List, Right::Read]);
         assert_eq!(reader.draft(&path("n"), 0o666, false).unwrap_err().code, Code::DENIED);
         assert_eq!(reader.make_link(b"a", &path("l")).unwrap_err().code, Code::DENIED);
+    }
+
+    /// A file that, once what was to be written is written, waits for somebody who reads.
+    struct Waits {
+        file: Box<dyn sft_store::OpenFile>,
+        written: mpsc::SyncSender<()>,
+        has_read: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl Source for Waits {
+        fn stat(&self) -> Result<Stat, StoreError> {
+            self.file.stat()
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, StoreError> {
+            self.file.read_at(offset, buffer)
+        }
+    }
+
+    impl sft_store::OpenFile for Waits {
+        fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), StoreError> {
+            self.file.write_at(offset, content)
+        }
+
+        fn write_parts_at(&self, offset: u64, parts: &[&[u8]]) -> Result<(), StoreError> {
+            self.file.write_parts_at(offset, parts)?;
+            self.written.send(()).unwrap();
+            // Nobody comes when all is well: that one waits until this is noted.
+            let _ = self.has_read.lock().unwrap().recv_timeout(Duration::from_millis(300));
+            Ok(())
+        }
+
+        fn set_size(&self, size: u64) -> Result<(), StoreError> {
+            self.file.set_size(size)
+        }
+
+        fn set_attributes(&self, attributes: &Attributes) -> Result<Vec<Unapplied>, StoreError> {
+            self.file.set_attributes(attributes)
+        }
+
+        fn sync(&self) -> Result<(), StoreError> {
+            self.file.sync()
+        }
+
+        fn as_any(&self) -> &dyn std::any::Any {
+            self.file.as_any()
+        }
+    }
+
+    #[test]
+    fn what_shows_through_never_covers_what_is_being_written() {
+        let store = MemStore::new();
+        let view = view(&store, &Right::ALL);
+        let old = view.draft(&path("a"), 0o666, true).unwrap();
+        old.write_at(0, b"old words").unwrap();
+        old.publish().unwrap();
+        let (written, is_written) = mpsc::sync_channel(1);
+        let (has_read, is_read) = mpsc::channel();
+        let file = Waits { file: store.draft(0o666).unwrap(), written, has_read: Mutex::new(is_read) };
+        let over = Written::over(store.open(&path("a")).unwrap()).unwrap();
+        let draft = OpenFile::draft(Arc::new(file), view, path("a"), Publish::Replace, over);
+        let mut seen = [0; 9];
+        std::thread::scope(|scope| {
+            scope.spawn(|| draft.write_at(0, b"new").unwrap());
+            is_written.recv().unwrap();
+            assert_eq!(draft.read_at(0, &mut seen).unwrap(), 9);
+            let _ = has_read.send(());
+        });
+        assert_eq!(&seen, b"new words");
+    }
+
+    #[test]
+    fn what_was_ended_takes_nothing_more() {
+        let store = MemStore::new();
+        let view = view(&store, &Right::ALL);
+        let draft = view.draft(&path("a"), 0o666, false).unwrap();
+        draft.write_at(0, b"here").unwrap();
+        let (_, left, whole) = draft.abandon().unwrap();
+        assert!(draft.write_at(0, b"gone").is_err() && draft.set_size(0).is_err());
+        let mut kept = [0; 4];
+        assert_eq!((left.read_at(0, &mut kept).unwrap(), whole, &kept), (4, 4, b"here"));
     }
 }

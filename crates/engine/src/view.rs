@@ -154,9 +154,11 @@ impl View {
     }
 
     /// A file that is to replace the one at `path`, and shows what that one has wherever nothing else is written.
+    ///
+    /// For those alone who may read that one: what a draft holds is read, renamed and published as its writer's own.
     pub fn draft_over(&self, path: &EntryPath) -> Outcome<OpenFile> {
         self.check(Right::Replace, path)?;
-        // Copied within the store: whoever may replace it is not shown it by this.
+        self.check(Right::Read, path)?;
         let old = self.store.open(path).map_err(|e| reading_error(&e))?;
         let written = Written::over(old).map_err(|e| wire_error(&e))?;
         let file = self.store.draft(0o600).map_err(|e| staging_error(&e))?;

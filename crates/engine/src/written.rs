@@ -60,11 +60,8 @@ impl Written {
         self.ranges.insert(range);
         if self.ranges.len() > RANGES_MAX {
             self.settle(file)?;
-            *self = Self {
-                missing: std::mem::take(&mut self.missing),
-                why: self.why.take(),
-                ..Self::up_to(self.whole())
-            };
+            // All else of it stays: what is missing, and whether it is to last.
+            self.ranges = Self::up_to(self.whole()).ranges;
         }
         Ok(())
     }
@@ -85,7 +82,9 @@ impl Written {
 
     /// How much from the beginning was written without a gap.
     pub(crate) fn whole(&self) -> u64 {
-        self.ranges.iter().next().filter(|first| first.start == 0).map_or(0, |first| first.end)
+        let end = self.ranges.iter().next().filter(|first| first.start == 0).map_or(0, |first| first.end);
+        // What failed may be half written over.
+        self.missing.iter().next().map_or(end, |missing| end.min(missing.start))
     }
 
     /// The size of a draft whose own content is so long.
@@ -182,17 +181,20 @@ mod tests {
         assert_eq!((written.lack(), written.whole()), (Some(&why), 4));
         written.note(&*draft, 4..9, Ok(())).unwrap();
         assert_eq!((written.lack(), written.whole()), (None, 9));
+        written.note(&*draft, 2..6, Err(&why)).unwrap();
+        assert_eq!(written.whole(), 2, "the old one is not there any more");
     }
 
     #[test]
     fn many_parts_are_not_all_remembered_and_nothing_is_lost_by_it() {
         let old = vec![b'o'; 3 * (RANGES_MAX + 2)];
         let (_store, draft, mut written) = over(&old);
+        written.is_to_last = true;
         for part in 0..RANGES_MAX as u64 + 1 {
             draft.write_at(3 * part, b"n").unwrap();
             written.note(&*draft, 3 * part..3 * part + 1, Ok(())).unwrap();
         }
-        assert!(!written.is_over() && written.whole() == 1);
+        assert!(!written.is_over() && written.whole() == 1 && written.is_to_last);
         assert!(content(&*draft).starts_with(b"noonoonoo") && content(&*draft).ends_with(b"noonooooo"));
     }
 }

@@ -60,6 +60,11 @@ pub(super) async fn take(
                 let _ = peer.tell("protocol error: received directory without -r").await;
                 return Err(invalid("a directory that was not announced"));
             }
+            Record::Dir { .. } if dirs.len() >= DEPTH_MAX => {
+                let text = format!("directories more than {DEPTH_MAX} deep in each other are not taken");
+                let _ = peer.tell(&text).await;
+                return Err(invalid("directories too deep in each other"));
+            }
             Record::Dir { mode, name } => {
                 let path = at(&name);
                 let kept = Kept::of(paths, command, mode, modified.take());
@@ -223,4 +228,6 @@ fn below(dir: &[u8], name: &[u8]) -> Vec<u8> {
     if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
 }
 
+/// Every level is remembered until its end.
+const DEPTH_MAX: usize = 256;
 const CHUNK_BYTES: usize = 256 << 10;

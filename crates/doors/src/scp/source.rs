@@ -104,6 +104,10 @@ async fn enter(
     let (recursive, is_inside) = (command.recursive, !dirs.is_empty());
     let (source, stat) = match block(move || find(&looking, &at, recursive, is_inside)).await {
         Err(error) => return peer.tell(&error.text).await,
+        Ok(Found::Dir(..)) if dirs.len() >= DEPTH_MAX => {
+            let text = format!("{}: it is more than {DEPTH_MAX} directories deep", Shown(&path));
+            return peer.tell(&text).await;
+        }
         Ok(Found::Dir(listing, stat)) => {
             if begin(peer, command, b'D', &stat, 0, name).await? {
                 dirs.push(Dir { path, listing, names: Vec::new() });
@@ -195,5 +199,7 @@ fn find(paths: &Paths, path: &[u8], recursive: bool, is_inside: bool) -> Result<
     })
 }
 
+/// Every level holds a directory open.
+const DEPTH_MAX: usize = 128;
 const CHUNK_BYTES: usize = 256 << 10;
 const NAMES_AT_ONCE: usize = 256;

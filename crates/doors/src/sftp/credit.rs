@@ -24,7 +24,8 @@ struct Counts {
 }
 
 /// The client sends on and on, and takes none of the replies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many requests whose replies are not taken")]
 pub(crate) struct TooMuch;
 
 /// What one request takes, given back when it is dropped.

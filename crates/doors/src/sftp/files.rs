@@ -27,6 +27,8 @@ pub(crate) struct OpenedFile {
     pub(crate) appends: bool,
     /// Whether closing it publishes it, and since when it is being written.
     pub(crate) began_draft: Option<Moment>,
+    /// Whether an earlier session began the draft.
+    pub(crate) resumed: bool,
     /// What is special about the first write.
     pub(crate) first: Mutex<FirstWrite>,
     /// Whether bits that change who a program runs as may be set.
@@ -44,6 +46,8 @@ pub(crate) enum FirstWrite {
     Misled,
     /// It has, and was refused: nothing else that it does by this handle is meant for what is there.
     Refused,
+    /// It has gone on behind what has come, and was refused: what it has sent is not all of it.
+    BehindGap,
 }
 
 /// A directory being listed.
@@ -89,7 +93,7 @@ impl File {
     pub(crate) fn write(&self, offset: u64, parts: &[&[u8]]) -> Outcome<()> {
         let opened = self.opened()?;
         let offset = if opened.appends { opened.file.stat()?.meta.size } else { offset };
-        opened.before_writing(offset)?;
+        opened.before_writing(offset, parts.iter().all(|part| part.is_empty()))?;
         Ok(opened.file.write_parts_at(offset, parts)?)
     }
 
@@ -97,10 +101,10 @@ impl File {
         let opened = self.opened()?;
         if let Some(size) = asked.size {
             // The OpenSSH client cuts off where it thinks that it has come to.
-            if *opened.first() == FirstWrite::Refused {
-                return Err(Failed::new(Status::Failure, MISLED));
-            }
-            *opened.first() = FirstWrite::Plain;
+            let mut first = opened.first();
+            opened.check_not_refused(*first)?;
+            *first = FirstWrite::Plain;
+            drop(first);
             opened.file.set_size(size)?;
         }
         let attributes = wanted(asked, opened.set_id);
@@ -130,34 +134,52 @@ impl OpenedFile {
         self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn before_writing(&self, offset: u64) -> Outcome<()> {
+    /// A write of nothing says nothing about what the client means.
+    fn before_writing(&self, offset: u64, is_empty: bool) -> Outcome<()> {
         let mut first = self.first();
+        self.check_not_refused(*first)?;
+        if is_empty {
+            return Ok(());
+        }
         match *first {
             FirstWrite::Plain => return Ok(()),
             FirstWrite::Resuming if offset == 0 => self.file.set_size(0)?,
             FirstWrite::Resuming => {
                 let size = self.file.stat()?.meta.size;
                 if offset > size {
-                    let text =
-                        format!("of this file {size} bytes have come; go on from there, or send all of it");
-                    return Err(Failed::new(Status::Failure, text));
+                    *first = FirstWrite::BehindGap;
+                    return self.check_not_refused(*first);
                 }
             }
             FirstWrite::Misled => {
                 let size = self.file.stat()?.meta.size;
                 if size > 0 && offset >= size {
                     *first = FirstWrite::Refused;
-                    return Err(Failed::new(Status::Failure, MISLED));
+                    return self.check_not_refused(*first);
                 }
             }
-            FirstWrite::Refused => return Err(Failed::new(Status::Failure, MISLED)),
+            FirstWrite::Refused | FirstWrite::BehindGap => {}
         }
         *first = FirstWrite::Plain;
         Ok(())
     }
+
+    fn check_not_refused(&self, first: FirstWrite) -> Outcome<()> {
+        match first {
+            FirstWrite::Refused => Err(Failed::new(Status::Failure, MISLED)),
+            FirstWrite::BehindGap => {
+                let size = self.file.stat()?.meta.size;
+                let text = format!(
+                    "of this file {size} bytes have come; open it again and go on from there, or send all of it"
+                );
+                Err(Failed::new(Status::Failure, text))
+            }
+            FirstWrite::Plain | FirstWrite::Resuming | FirstWrite::Misled => Ok(()),
+        }
+    }
 }
 
-const MISLED: &str = "an upload that was to replace this file was cut off and is gone; what is here is not its beginning: \
+const MISLED: &str = "an upload that was to replace this file was cut off or goes on still; what is here is not its beginning: \
                       send the whole file again, or remove this one first";
 
 impl Dir {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use sft_base::{EntryPath, Kind};
-use sft_engine::OpenFile;
+use sft_engine::{Moment, OpenFile};
 use sft_wire::{Code, WireError};
 
 use super::attributes::FileAttributes;
@@ -119,12 +119,22 @@ fn open(
     flags: Flags,
     attributes: &FileAttributes,
 ) -> Outcome<Vec<u8>> {
+    shared.check_room()?;
     let paths = &shared.paths;
     let open = |path: &EntryPath| open_at(shared, path, flags, attributes);
     // A new file is never made through a link that stands in its place.
     let exclusive = flags.has(CREATE) && flags.has(EXCLUSIVE);
     let file = if exclusive { paths.at(path, open) } else { paths.at_target(path, open) }?;
-    handle(shared, id, Opened::File(file))
+    let draft = match &file {
+        File::Open(OpenedFile { file, began_draft: Some(since), .. }) => Some((file.clone(), *since)),
+        _ => None,
+    };
+    // The session has ended meanwhile: no lane leaves what this one had.
+    handle(shared, id, Opened::File(file)).inspect_err(|_| {
+        if let Some((draft, since)) = draft {
+            leave_draft(shared, &draft, since);
+        }
+    })
 }
 
 fn open_at(
@@ -168,6 +178,7 @@ fn open_at(
         reads: flags.has(READ),
         appends: flags.has(APPEND),
         began_draft,
+        resumed: first == FirstWrite::Resuming,
         first: Mutex::new(first),
         set_id: view.grant().set_id(),
     }))
@@ -199,16 +210,19 @@ fn begin(
         Ok(stat) if flags.has(TRUNCATE) => {
             // Opened to see that it may be written; it is not touched.
             view.open_in_place(path)?;
-            leftovers.forget(view, path);
             let draft = view.draft(path, 0o600, false)?;
             keep_mode(shared, &draft, &stat)?;
+            // Not before, because it guards what is there.
+            leftovers.forget(view, path);
+            shared.tell_begun(path, false);
             Ok(plain(draft))
         }
         Ok(stat) => {
             let in_place = view.open_in_place(path)?;
+            check_not_gone(shared, path)?;
             let is_misled = leftovers.was_cut_off(view, path);
             let first = if is_misled { FirstWrite::Misled } else { FirstWrite::Plain };
-            // So scp begins to write a file over. What cannot be read cannot be kept where nothing is written.
+            // So scp begins to write a file over. What may not be read is not copied, and cannot be kept where nothing is written.
             let is_over = flags.has(CREATE) && !flags.has(READ | APPEND);
             match is_over.then(|| view.draft_over(path)).and_then(Result::ok) {
                 Some(draft) => {
@@ -219,24 +233,38 @@ fn begin(
             }
         }
         Err(error) if error.code == Code::NOT_FOUND && !exclusive && !flags.has(TRUNCATE) => {
+            check_parent(shared, path)?;
             match leftovers.resume(view, path)? {
-                Some(file) => Ok(Begun { file, first: FirstWrite::Resuming }),
-                None if flags.has(CREATE) => {
-                    check_parent(shared, path)?;
-                    view.draft(path, mode, exclusive).map(plain)
+                Some(file) => {
+                    shared.tell_begun(path, false);
+                    Ok(Begun { file, first: FirstWrite::Resuming })
                 }
-                None => Err(error),
+                None => {
+                    check_not_gone(shared, path)?;
+                    if flags.has(CREATE) { view.draft(path, mode, exclusive).map(plain) } else { Err(error) }
+                }
             }
         }
         // What may not be looked at may perhaps be made.
         Err(error) if flags.has(CREATE) && (error.code == Code::NOT_FOUND || error.code == Code::DENIED) => {
             check_parent(shared, path)?;
             leftovers.forget(view, path);
+            shared.tell_begun(path, false);
             view.draft(path, mode, exclusive).map(plain)
         }
         Err(error) if error.code == Code::DENIED => view.open_in_place(path).map(plain),
         Err(error) => Err(error),
     }
+}
+
+/// Who was told of a beginning means to send the end alone: what that would make is refused when the beginning is gone.
+fn check_not_gone(shared: &Shared, path: &EntryPath) -> Result<(), WireError> {
+    if !shared.was_told_begun(path) {
+        return Ok(());
+    }
+    Err(Code::CHANGED.because(format!(
+        "{path}: what had come of it is not there any more; ask for its size again, or send the whole file again"
+    )))
 }
 
 fn keep_mode(shared: &Shared, draft: &OpenFile, of: &sft_store::Stat) -> Result<(), WireError> {
@@ -284,39 +312,58 @@ fn close(shared: &Shared, file: &File) -> Outcome<()> {
     let Some(since) = opened.began_draft else { return Ok(()) };
     shared.take_draft(&opened.path);
     let (view, leftovers) = (&shared.paths.view, &shared.leftovers);
-    if *opened.first() == FirstWrite::Refused {
+    let first = *opened.first();
+    if first == FirstWrite::Refused {
         opened.file.give_up_draft();
+        leftovers.closed(&opened.file);
         return Ok(());
     }
-    if *opened.first() == FirstWrite::Resuming {
-        leftovers.leave(view, &opened.file, since);
+    if matches!(first, FirstWrite::Resuming | FirstWrite::BehindGap) {
+        leave_draft(shared, &opened.file, since);
         let text = format!("{}: only the beginning of it has come, and nothing was added", opened.path);
         return Err(Failed::new(Status::Failure, text));
     }
     let was_draft = opened.file.is_draft();
-    opened.file.publish()?;
+    // Whoever goes on after that failed would take for theirs what has the name.
+    opened.file.publish().inspect_err(|error| {
+        if error.code == Code::NO_SPACE && !opened.resumed {
+            // The room is given back. What had come before stays, because it was promised.
+            opened.file.drop_content();
+        }
+        leave_draft(shared, &opened.file, since);
+    })?;
     if was_draft {
         leftovers.published(view, &opened.path);
     }
+    leftovers.closed(&opened.file);
     Ok(())
 }
 
 /// What is left of a file that was not closed when the session ended.
 pub(crate) fn leave(shared: &Shared, file: &File) {
     if let File::Open(OpenedFile { file, began_draft: Some(since), .. }) = file {
-        shared.leftovers.leave(&shared.paths.view, file, *since);
+        leave_draft(shared, file, *since);
     }
+}
+
+fn leave_draft(shared: &Shared, draft: &Arc<OpenFile>, since: Moment) {
+    shared.leftovers.leave(&shared.paths.view, draft, since);
+    // Only now, so that it is known of at any time.
+    shared.leftovers.closed(draft);
 }
 
 fn stat(shared: &Shared, id: u32, path: &[u8], follow: bool) -> Outcome<Vec<u8>> {
     let paths = &shared.paths;
-    let stat = |path: &EntryPath| match shared.draft(path) {
-        Some(draft) => draft.stat(),
-        None => paths.view.stat(path).or_else(|error| match draft_behind_links(shared, path) {
+    let stat = |path: &EntryPath| {
+        shared.tell_begun(path, false);
+        match shared.draft(path) {
             Some(draft) => draft.stat(),
-            None if error.code == Code::NOT_FOUND => begun_before(shared, path).ok_or(error),
-            None => Err(error),
-        }),
+            None => paths.view.stat(path).or_else(|error| match draft_behind_links(shared, path) {
+                Some(draft) => draft.stat(),
+                None if error.code == Code::NOT_FOUND => begun_before(shared, path).ok_or(error),
+                None => Err(error),
+            }),
+        }
     };
     let stat = if follow { paths.at_target(path, stat) } else { paths.at(path, stat) }?;
     Ok(stat_reply(id, &stat))
@@ -328,7 +375,12 @@ fn begun_before(shared: &Shared, path: &EntryPath) -> Option<sft_store::Stat> {
     if leftovers.is_empty() {
         return None;
     }
-    leftovers.stat(&paths.view, path).or_else(|| leftovers.stat(&paths.view, &paths.real(path, false).ok()?))
+    let begun = |path: &EntryPath| {
+        let stat = leftovers.stat(&paths.view, path)?;
+        shared.tell_begun(path, true);
+        Some(stat)
+    };
+    begun(path).or_else(|| begun(&paths.real(path, false).ok()?))
 }
 
 /// A draft is known by its path without links.
@@ -374,19 +426,23 @@ fn set_handle(shared: &Shared, file: &File, asked: &FileAttributes) -> Outcome<(
 fn remove(shared: &Shared, path: &[u8]) -> Outcome<()> {
     let paths = &shared.paths;
     let remove = |path: &EntryPath| {
+        if paths.view.stat(path).is_ok_and(|stat| stat.meta.kind == Kind::Dir) {
+            return Err(Code::IS_A_DIRECTORY.because(format!("{path}: it is a directory")));
+        }
+        // First, so that nothing is given up by whoever may not, or without what has the name.
+        let removed = paths.view.remove(path, false).map(|_| ());
+        if removed.as_ref().is_err_and(|error| error.code != Code::NOT_FOUND) {
+            return removed;
+        }
         let draft = shared.take_draft(path);
         if let Some(draft) = &draft {
             draft.give_up_draft();
+            shared.leftovers.closed(draft);
         }
+        shared.tell_begun(path, false);
         let was_begun = shared.leftovers.forget(&paths.view, path) || draft.is_some();
-        match paths.view.stat(path) {
-            Ok(stat) if stat.meta.kind == Kind::Dir => {
-                Err(Code::IS_A_DIRECTORY.because(format!("{path}: it is a directory")))
-            }
-            // What was only a draft is gone with it.
-            Err(error) if error.code == Code::NOT_FOUND && was_begun => Ok(()),
-            _ => paths.view.remove(path, false).map(|_| ()),
-        }
+        // What was only a draft is gone with it.
+        if was_begun { Ok(()) } else { removed }
     };
     Ok(paths.at(path, remove)?)
 }
@@ -408,19 +464,23 @@ fn rename(shared: &Shared, from: &[u8], to: &[u8], replace: bool) -> Outcome<()>
         let Some(draft) = shared.draft(from) else {
             paths.view.rename(from, to, replace)?;
             shared.leftovers.published(&paths.view, to);
+            shared.tell_begun(to, false);
             return Ok(());
         };
         if !replace && paths.view.stat(to).is_ok() {
             return Err(Code::ALREADY_EXISTS.because(exists(to)));
         }
+        // What had the name until now goes with it, and is replaced when the draft is complete; whether that may be is asked
+        // in any case.
+        match paths.view.rename(from, to, replace) {
+            Err(error) if error.code == Code::NOT_FOUND => {}
+            renamed => renamed?,
+        }
         draft.rename_draft(to, replace)?;
         shared.take_draft(from);
         shared.add_draft(to.clone(), &draft);
-        // What had the name until now goes with it, and is replaced when the draft is complete.
-        match paths.view.rename(from, to, replace) {
-            Err(error) if error.code == Code::NOT_FOUND => Ok(()),
-            renamed => renamed,
-        }
+        shared.tell_begun(to, false);
+        Ok(())
     };
     Ok(paths.at(from, |from| paths.at(to, |to| rename(from, to)))?)
 }

@@ -5,7 +5,7 @@
 //! changes by handles, their closing among them, that were asked for before it: clients look at what they have just
 //! written by its name. Whatever blocks runs in batches on the blocking pool.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -15,13 +15,14 @@ use sft_engine::{Leftovers, OpenFile, View};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::credit::{Cost, Credit};
+use super::credit::{Cost, Credit, TooMuch};
 use super::files::{Dir, File};
 use super::packet::{DATA_BYTES_MAX, read_packet};
 use super::paths::Paths;
 use super::request::{Check, Malformed, Request, decode};
 use super::status::{Failed, Status};
 use super::{extensions, ops};
+use crate::unread::while_unread;
 
 /// What the lanes of a session share.
 pub(crate) struct Shared {
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     handles: Mutex<Handles>,
     /// Drafts that are open, by what they are to be: the session that writes one sees it.
     drafts: Mutex<HashMap<EntryPath, Weak<OpenFile>>>,
+    /// What the client was told last to be begun, the latest at the end. It goes by the sizes of these.
+    told: Mutex<VecDeque<EntryPath>>,
     replies: mpsc::UnboundedSender<Reply>,
     /// Bytes of content that may wait in replies.
     room: Arc<Semaphore>,
@@ -109,6 +112,7 @@ pub async fn serve_resuming(
         leftovers,
         handles: Mutex::default(),
         drafts: Mutex::default(),
+        told: Mutex::default(),
         replies,
         room: room.clone(),
     });
@@ -121,8 +125,17 @@ pub async fn serve_resuming(
     drop(shared);
     match ended {
         Some(ended) => {
-            let written = writing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            ended.and(written)
+            // Nobody takes the replies then.
+            let is_in_vain =
+                matches!(&ended, Err(error) if error.get_ref().is_some_and(|e| e.is::<TooMuch>()));
+            if is_in_vain {
+                writing.abort();
+            }
+            match while_unread(&mut reader, writing).await {
+                Ok(written) => ended.and(written),
+                Err(error) if error.is_cancelled() => ended,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
         }
         None => Err(io::ErrorKind::BrokenPipe.into()),
     }
@@ -156,7 +169,7 @@ async fn read_requests(
         }
         let content = if let Request::Write { content, .. } = &request { content.len() } else { 0 };
         let cost = credit.take(content).await;
-        let cost = cost.map_err(|_| invalid("too many requests whose replies are not taken"))?;
+        let cost = cost.map_err(|too_much| io::Error::new(io::ErrorKind::InvalidData, too_much))?;
         match lane_of(&request) {
             Some(handle) => shared.to_handle(handle, id, request, cost, &mut closing),
             None => {
@@ -203,8 +216,7 @@ impl Shared {
             return Err(Failed::new(Status::Failure, "the session has ended"));
         }
         if handles.open.len() >= HANDLES_MAX {
-            let text = format!("{HANDLES_MAX} handles are open; close some first");
-            return Err(Failed::new(Status::Failure, text));
+            return Err(too_many_handles());
         }
         let handle = handles.next;
         handles.next = (handle + 1) % super::packet::NO_HANDLE;
@@ -212,6 +224,11 @@ impl Shared {
         drop(handles);
         tokio::spawn(run_lane(self.clone(), lane, queue));
         Ok(handle)
+    }
+
+    /// Whether there is room for one more; to be asked before anything is done for it. One lane alone opens.
+    pub(crate) fn check_room(&self) -> Result<(), Failed> {
+        if self.handles().open.len() < HANDLES_MAX { Ok(()) } else { Err(too_many_handles()) }
     }
 
     /// Lets every lane end when its queue is empty; drafts that were not closed are dropped with them.
@@ -237,7 +254,25 @@ impl Shared {
     pub(crate) fn add_draft(&self, path: EntryPath, draft: &Arc<OpenFile>) {
         let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
         drafts.retain(|_, draft| draft.upgrade().is_some_and(|draft| draft.is_draft()));
+        self.leftovers.opened(&self.paths.view, &path, draft);
         drafts.insert(path, Arc::downgrade(draft));
+    }
+
+    /// Notes whether the client was told last that a path is begun.
+    pub(crate) fn tell_begun(&self, path: &EntryPath, is_begun: bool) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|told| told != path);
+        if is_begun {
+            told.push_back(path.clone());
+        }
+        if told.len() > TOLD_MAX {
+            told.pop_front();
+        }
+    }
+
+    /// Whether the client was told last that a path is begun.
+    pub(crate) fn was_told_begun(&self, path: &EntryPath) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
     }
 
     /// Forgets a draft of a path, which has another fate now.
@@ -467,12 +502,18 @@ async fn write_some(
     writer.flush().await
 }
 
+fn too_many_handles() -> Failed {
+    Failed::new(Status::Failure, format!("{HANDLES_MAX} handles are open; close some first"))
+}
+
 fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 /// Handles of one session; what `limits@openssh.com` tells.
 pub(crate) const HANDLES_MAX: usize = 512;
+/// More than there is of one identity.
+const TOLD_MAX: usize = 64;
 /// Content that waits in replies: what the usual client asks for at once.
 const ROOM_BYTES: usize = 2 << 20;
 /// Requests that one blocking job answers.

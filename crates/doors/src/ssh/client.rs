@@ -11,8 +11,10 @@ use russh::{Channel, ChannelId, ChannelOpenFailure};
 use sft_auth::{Grant, Policy, PublicKeyId};
 use sft_engine::{Leftovers, View};
 use sft_store::Store;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
 
+use crate::unread::while_unread;
 use crate::{scp, sftp};
 
 /// Answers for one connection.
@@ -26,7 +28,7 @@ pub(crate) struct Client {
     known: watch::Sender<Known>,
     session: Option<(Arc<Grant>, OwnedSemaphorePermit)>,
     /// Channels that were opened, until it is known what for.
-    channels: HashMap<ChannelId, Channel<Msg>>,
+    channels: HashMap<ChannelId, Waiting>,
     /// Places for what runs over the others.
     uses: Arc<Semaphore>,
 }
@@ -91,6 +93,33 @@ impl Client {
     }
 }
 
+/// A channel that has no use yet. What comes for it is thrown away: where nobody read it, it would stop the connection.
+struct Waiting {
+    is_wanted: oneshot::Sender<()>,
+    channel: JoinHandle<Option<Channel<Msg>>>,
+}
+
+impl Waiting {
+    fn new(mut channel: Channel<Msg>) -> Self {
+        let (is_wanted, mut wanted) = oneshot::channel();
+        let channel = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    wanted = &mut wanted => return wanted.ok().map(|()| channel),
+                    message = channel.wait() => drop(message?),
+                }
+            }
+        });
+        Self { is_wanted, channel }
+    }
+
+    async fn take(self) -> Option<Channel<Msg>> {
+        self.is_wanted.send(()).ok()?;
+        self.channel.await.ok().flatten()
+    }
+}
+
 impl Handler for Client {
     type Error = russh::Error;
 
@@ -127,7 +156,7 @@ impl Handler for Client {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }
-        self.channels.insert(channel.id(), channel);
+        self.channels.insert(channel.id(), Waiting::new(channel));
         reply.accept().await;
         Ok(())
     }
@@ -149,7 +178,8 @@ impl Handler for Client {
         let Ok(place) = self.uses.clone().try_acquire_owned() else {
             return session.channel_failure(channel);
         };
-        let Some(stream) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
+        let Some(waiting) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
+        let Some(stream) = waiting.take().await else { return session.channel_failure(channel) };
         session.channel_success(channel)?;
         let view = View::new(self.store.clone(), grant.clone());
         let (peer, handle, leftovers) = (self.peer, session.handle(), self.leftovers.clone());
@@ -162,7 +192,8 @@ impl Handler for Client {
             }
             // Told before the last half of the stream goes, which closes the channel; scp fails without. The connection
             // may be gone already.
-            let _ = handle.exit_status_request(channel, u32::from(served.is_err())).await;
+            let told = handle.exit_status_request(channel, u32::from(served.is_err()));
+            let _ = while_unread(&mut reader, told).await;
             drop((reader, place));
         });
         Ok(())
@@ -186,7 +217,8 @@ impl Handler for Client {
         let Ok(place) = self.uses.clone().try_acquire_owned() else {
             return session.channel_failure(channel);
         };
-        let Some(stream) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
+        let Some(waiting) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
+        let Some(stream) = waiting.take().await else { return session.channel_failure(channel) };
         session.channel_success(channel)?;
         let view = View::new(self.store.clone(), grant.clone());
         let (peer, handle) = (self.peer, session.handle());
@@ -198,7 +230,8 @@ impl Handler for Client {
                 Err(error) => tracing::info!(%peer, %error, "an scp ends early"),
             }
             // As for SFTP: before the last half of the stream goes.
-            let _ = handle.exit_status_request(channel, u32::from(!matches!(served, Ok(true)))).await;
+            let told = handle.exit_status_request(channel, u32::from(!matches!(served, Ok(true))));
+            let _ = while_unread(&mut reader, told).await;
             drop((reader, place));
         });
         Ok(())
