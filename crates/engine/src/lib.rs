@@ -1,7 +1,8 @@
 //! Drives the protocol over lanes onto a store (spec/wire.md, spec/store.md).
 //!
-//! A [`Link`] is one session's lanes, seen from either end. [`send`] and [`receive`] are the two ends of a transfer; they
-//! reach files only through a [`View`], which joins a store to a grant. Nothing here prints, dials or authenticates.
+//! A [`Link`] is one session's lanes, seen from either end. [`send`] and [`Reception::receive`] are the two ends of a
+//! transfer; they reach files only through a [`View`], which joins a store to a grant. Nothing here prints, dials or
+//! authenticates.
 
 mod budget;
 mod commit;
