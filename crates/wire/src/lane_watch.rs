@@ -112,12 +112,6 @@ impl LaneWatch {
         if self.is_idle() { self.round_least_ms } else { self.round_ms }
     }
 
-    /// At least how long it takes: what the last unit needed, or what an open one has needed by now.
-    pub(crate) fn round_ms_min(&self, now_ms: u64) -> u64 {
-        let oldest_ms = self.given_ms.first_key_value().map(|(_, given_ms)| now_ms.saturating_sub(*given_ms));
-        self.round_ms.max(oldest_ms).unwrap_or(0)
-    }
-
     fn lives(&mut self, now_ms: u64) {
         self.waiting =
             (self.begun > 0).then_some(Waiting { since_ms: now_ms, paused_ms: None, overtaken_ms: None });

@@ -90,18 +90,9 @@ impl Units {
         self.lanes.get(&lane).map_or(0, |watch| watch.bytes)
     }
 
-    /// Whether a lane may be given more: one that is suspect, or lags, gets a unit at a time, to show what it can do.
+    /// Whether a lane may be given more: one that is suspect gets a unit at a time, to show that it lives.
     pub(crate) fn may_carry(&self, lane: u64) -> bool {
-        let Some(watch) = self.lanes.get(&lane).filter(|watch| !watch.is_idle()) else { return true };
-        !watch.is_suspect(self.now_ms) && !self.lags(watch)
-    }
-
-    /// Whether a lane needs so much longer for a unit than another that the end of a transfer would wait for it.
-    fn lags(&self, watch: &LaneWatch) -> bool {
-        let round_ms = watch.round_ms_min(self.now_ms);
-        // Looked at first: on a short path it never is, and there are as many looks as units.
-        round_ms >= LAG_MS
-            && self.lanes.values().filter_map(LaneWatch::round_ms).any(|other| other * SLOWER < round_ms)
+        !self.is_suspect(lane) || self.lanes.get(&lane).is_none_or(LaneWatch::is_idle)
     }
 
     /// A copy, for this lane, of what a lane that is suspect carries.

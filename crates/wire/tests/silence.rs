@@ -152,7 +152,7 @@ fn a_copy_that_cannot_be_read_fails_nothing() {
 }
 
 #[test]
-fn a_lane_that_lags_gets_a_unit_at_a_time_and_holds_no_end_up() {
+fn a_lane_that_lags_holds_no_end_up() {
     let mut sender = sender();
     let mut slow = give(&mut sender, 0, true).unwrap();
     let mut quick = give(&mut sender, 1, true).unwrap();
@@ -164,9 +164,6 @@ fn a_lane_that_lags_gets_a_unit_at_a_time_and_holds_no_end_up() {
             got(&mut sender, slow);
             carried[0] += 1;
             slow = give(&mut sender, 0, true).unwrap();
-        }
-        if now >= 500 {
-            assert_eq!(give(&mut sender, 0, true), None, "at {now}");
         }
         let Some(unit) = give(&mut sender, 1, true) else { break };
         if unit == slow {
