@@ -83,6 +83,15 @@ impl Client {
         }
     }
 
+    /// Puts a channel that was opened to its use; none if the client is not in, or has as many uses as one may have.
+    async fn take_up(&mut self, channel: ChannelId) -> Option<Use> {
+        let (grant, _) = self.session.as_ref()?;
+        let view = View::new(self.store.clone(), grant.clone());
+        let place = self.uses.clone().try_acquire_owned().ok()?;
+        let stream = self.channels.remove(&channel)?.take().await?;
+        Some(Use { view, stream, place })
+    }
+
     /// Says on a channel that what was asked for is not to be had, and closes it.
     fn refuse(&self, channel: ChannelId, text: &str, session: &mut Session) -> Result<(), russh::Error> {
         session.channel_success(channel)?;
@@ -91,6 +100,13 @@ impl Client {
         session.eof(channel)?;
         session.close(channel)
     }
+}
+
+/// What serving over a channel takes.
+struct Use {
+    view: View,
+    stream: Channel<Msg>,
+    place: OwnedSemaphorePermit,
 }
 
 /// A channel that has no use yet. What comes for it is thrown away: where nobody read it, it would stop the connection.
@@ -172,16 +188,13 @@ impl Handler for Client {
         name: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let Some((grant, _)) = self.session.as_ref().filter(|_| name == "sftp") else {
+        if name != "sftp" {
+            return session.channel_failure(channel);
+        }
+        let Some(Use { view, stream, place }) = self.take_up(channel).await else {
             return session.channel_failure(channel);
         };
-        let Ok(place) = self.uses.clone().try_acquire_owned() else {
-            return session.channel_failure(channel);
-        };
-        let Some(waiting) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
-        let Some(stream) = waiting.take().await else { return session.channel_failure(channel) };
         session.channel_success(channel)?;
-        let view = View::new(self.store.clone(), grant.clone());
         let (peer, handle, leftovers) = (self.peer, session.handle(), self.leftovers.clone());
         tokio::spawn(async move {
             let (mut reader, writer) = tokio::io::split(stream.into_stream());
@@ -213,14 +226,10 @@ impl Handler for Client {
             Ok(command) => command,
             Err(error) => return self.refuse(channel, &error.to_string(), session),
         };
-        let Some((grant, _)) = self.session.as_ref() else { return session.channel_failure(channel) };
-        let Ok(place) = self.uses.clone().try_acquire_owned() else {
+        let Some(Use { view, stream, place }) = self.take_up(channel).await else {
             return session.channel_failure(channel);
         };
-        let Some(waiting) = self.channels.remove(&channel) else { return session.channel_failure(channel) };
-        let Some(stream) = waiting.take().await else { return session.channel_failure(channel) };
         session.channel_success(channel)?;
-        let view = View::new(self.store.clone(), grant.clone());
         let (peer, handle) = (self.peer, session.handle());
         tokio::spawn(async move {
             let (mut reader, writer) = tokio::io::split(stream.into_stream());
