@@ -114,8 +114,8 @@ async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
     Ok(report)
 }
 
-/// Lets the local network know, unless that was declined or nobody could connect by this protocol. A network that has no multicast is no
-/// reason not to serve.
+/// Lets the local network know, unless that was declined or nobody could connect by this protocol. A network without
+/// multicast is no reason not to serve.
 fn announce(
     app: &App,
     typed: &ServeArgs,
