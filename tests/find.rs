@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sft_testkit::{Person, Ran, Running};
+use sft_testkit::{Person, Ran, Running, is_root_or_known_not};
 use tempfile::TempDir;
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
@@ -23,9 +23,7 @@ struct Wire {
 impl Wire {
     /// None if this is not run by root, and whoever runs it knows that.
     fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            let known = std::env::var_os("SFT_TEST_NOT_ROOT").is_some_and(|value| value == "1");
-            assert!(known, "only root can make networks; set SFT_TEST_NOT_ROOT=1 to go without this test");
+        if !is_root_or_known_not("make networks") {
             return None;
         }
         let dir = TempDir::with_prefix("sft-find-").unwrap();

@@ -3,12 +3,12 @@
 //!
 //! Not run: `sftp-chroot.sh` and `sftp-uri.sh`, which use the server that is built into `sshd` and never start ours.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use sft_testkit::Running;
+use sft_testkit::{Running, write_sftp_server};
 use tempfile::TempDir;
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
@@ -44,19 +44,6 @@ impl Place {
     fn path(&self) -> PathBuf {
         self.dir.path().canonicalize().unwrap()
     }
-
-    /// Ours, called as theirs: `-R` is for reading only, the other flags are about a log, or what is not served.
-    fn server(&self) -> PathBuf {
-        let (server, root) = (self.path().join("server"), self.path());
-        let script = format!(
-            "#!/bin/sh\nonly=\nfor flag; do [ \"$flag\" = -R ] && only=--read-only; done\n\
-             exec {SFT} sftp-stdio $only {}\n",
-            root.display()
-        );
-        std::fs::write(&server, script).unwrap();
-        std::fs::set_permissions(&server, PermissionsExt::from_mode(0o755)).unwrap();
-        server
-    }
 }
 
 /// Runs a script as `test-exec.sh` says, and returns all that it complained of.
@@ -69,7 +56,9 @@ fn complaints(script: &str) -> Vec<Complaint> {
     shell.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     shell.env("HOME", place.path()).env("LANG", "C.UTF-8").env("USER", "tester").current_dir(&objects);
     shell.env("TEST_SHELL", "sh").env("BUILDDIR", &theirs).env("TEST_SSH_UNSAFE_PERMISSIONS", "1");
-    shell.env("TEST_SSH_SSH", "ssh").env("TEST_SSH_SFTPSERVER", place.server());
+    shell
+        .env("TEST_SSH_SSH", "ssh")
+        .env("TEST_SSH_SFTPSERVER", write_sftp_server(SFT, &place.path(), &place.path()));
     // A copy of this program is what they copy; read in pieces of 5 bytes, a larger one takes long.
     shell.env("TEST_SSH_SSHAGENT", "/bin/ls");
     // It is asked whether its configuration is right, and not started.

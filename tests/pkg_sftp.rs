@@ -5,12 +5,12 @@
 //! listings of this machine's root word by word, is not among them: a client's root is what is served.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use sft_testkit::{Ran, Running};
+use sft_testkit::{Ran, Running, write_sftp_server};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -38,7 +38,7 @@ fn pkg_sftp() {
     let root = base.join("sftp");
     furnish(&root);
     let tests = built(&base);
-    let server = server(&base, &root);
+    let server = write_sftp_server(SFT, &base, &root);
     let mut command = Command::new(tests);
     command.current_dir(&root).env("TMPDIR", root.join("tmpdir")).arg("-integration").arg("-test.v");
     command.arg(format!("-sftp={}", server.display())).args(["-test.run", STARTING_A_SERVER]);
@@ -77,19 +77,6 @@ fn built(base: &Path) -> PathBuf {
     go.env("GOFLAGS", "").env("GOTOOLCHAIN", "local").env("HOME", base);
     Running::start(go).wait(PATIENCE).done();
     tests
-}
-
-/// Ours, called as theirs: `-R` is for reading only, the other flags are about a log.
-fn server(base: &Path, root: &Path) -> PathBuf {
-    let server = base.join("server");
-    let script = format!(
-        "#!/bin/sh\nonly=\nfor flag; do [ \"$flag\" = -R ] && only=--read-only; done\n\
-         exec {SFT} sftp-stdio $only {}\n",
-        root.display()
-    );
-    std::fs::write(&server, script).unwrap();
-    std::fs::set_permissions(&server, PermissionsExt::from_mode(0o755)).unwrap();
-    server
 }
 
 /// The names of tests that ended so, without their parts.

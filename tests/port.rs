@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sft_testkit::{Person, Ran, Running, World};
+use sft_testkit::{Person, Ran, Running, World, is_root_or_known_not};
 use tempfile::TempDir;
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
@@ -28,14 +28,6 @@ fn someone() -> (TempDir, Person) {
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let person = Person::new(Path::new(SFT), dir.path().join("home"));
     (dir, person)
-}
-
-/// Whether what only root can see is tested.
-fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    let known = std::env::var_os("SFT_TEST_NOT_ROOT").is_some_and(|value| value == "1");
-    assert!(root || known, "only root sees everything; set SFT_TEST_NOT_ROOT=1 to go without these tests");
-    root
 }
 
 /// A program that listens, and writes its port first.
@@ -153,7 +145,7 @@ fn seen_by_ss() -> BTreeSet<Seen> {
 
 #[test]
 fn it_sees_what_ss_sees() {
-    let root = is_root();
+    let root = is_root_or_known_not("see what belongs to others");
     let (dir, person) = someone();
     let mut started = vec![
         web_server(&person),
@@ -190,7 +182,7 @@ fn it_sees_what_ss_sees() {
 
 #[test]
 fn what_is_hidden_is_said_with_what_to_type() {
-    if !is_root() {
+    if !is_root_or_known_not("see what belongs to others") {
         return;
     }
     let (dir, person) = someone();
@@ -223,7 +215,7 @@ fn what_is_hidden_is_said_with_what_to_type() {
 
 #[test]
 fn a_network_namespace_has_ports_of_its_own() {
-    if !is_root() {
+    if !is_root_or_known_not("see what belongs to others") {
         return;
     }
     let (_dir, person) = someone();
@@ -333,7 +325,7 @@ fn what_others_answer() {
 
 #[test]
 fn what_is_dropped_on_the_way_is_filtered() {
-    if !is_root() {
+    if !is_root_or_known_not("see what belongs to others") {
         return;
     }
     let (_dir, person) = someone();

@@ -1,57 +1,38 @@
 //! Promise: `scp -O`, the old protocol of scp, works on the same port (spec/doors.md, "The old protocol of scp").
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use sft_testkit::{Dice, Ran, Running, Tree, World, args};
+use sft_testkit::{Dice, Ran, Tree, World, args, assert_same_content};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
 const PATIENCE: Duration = Duration::from_secs(180);
 
-fn world() -> World {
-    let world = World::new(SFT);
-    world.client.names_for_ssh("srv", world.port());
-    world
-}
-
-fn start(world: &World, program: &str, args: &[&str]) -> Running {
-    let mut command = world.client.openssh(program, args);
-    command.current_dir(world.local(""));
-    Running::start(command)
-}
-
 fn scp(world: &World, args: &[&str]) -> Ran {
-    start(world, "scp", &[&["-O", "-q"], args].concat()).wait(PATIENCE)
-}
-
-fn assert_same(a: &Path, b: &Path) {
-    let diff = Command::new("diff").arg("-r").args([a, b]).output().unwrap();
-    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
+    world.start_openssh("scp", &[&["-O", "-q"], args].concat()).wait(PATIENCE)
 }
 
 #[test]
 fn trees_go_both_ways_with_times_and_modes() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     let mut tree = Tree::new(world.local("t"));
     tree.odd_sizes().many("many", 100, 5_000).mode("many", 0o750);
     scp(&world, &["-rp", "t", "srv:up"]).done();
-    assert_same(&world.local("t"), &world.served("up"));
+    assert_same_content(&world.local("t"), &world.served("up"));
     scp(&world, &["-rp", "srv:/up", "down"]).done();
-    assert_same(&world.local("t"), &world.local("down"));
+    assert_same_content(&world.local("t"), &world.local("down"));
     for copy in [world.served("up/many"), world.local("down/many")] {
         let (source, copy) = (world.local("t/many").metadata().unwrap(), copy.metadata().unwrap());
         assert_eq!((source.mode(), source.mtime()), (copy.mode(), copy.mtime()), "-p keeps them");
     }
     // Into what is there, as with cp.
     scp(&world, &["-r", "t", "srv:up"]).done();
-    assert_same(&world.local("t"), &world.served("up/t"));
+    assert_same_content(&world.local("t"), &world.served("up/t"));
 }
 
 #[test]
 fn files_go_both_ways() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     Tree::new(world.local("")).file("f", 3_000_000).file("g", 0).file("a b", 10);
     scp(&world, &["f", "g", "a b", "srv:"]).done();
     scp(&world, &["f", "srv:over"]).done();
@@ -61,23 +42,23 @@ fn files_go_both_ways() {
     std::fs::create_dir(world.local("back")).unwrap();
     scp(&world, &["srv:f", r"srv:a\ b", "srv:g", "back/"]).done();
     for name in ["f", "g", "a b"] {
-        assert_same(&world.local(name), &world.served(name));
-        assert_same(&world.local(name), &world.local(&format!("back/{name}")));
+        assert_same_content(&world.local(name), &world.served(name));
+        assert_same_content(&world.local(name), &world.local(&format!("back/{name}")));
     }
     scp(&world, &["srv:no", "no"]).ended(1).says("no such entry");
     scp(&world, &["srv:*", "back"]).ended(1).says("scp without -O");
     scp(&world, &["f", "srv:no/such/place"]).ended(1).says("no such entry");
-    start(&world, "ssh", &["srv", "scp -t a; id"]).wait(PATIENCE).ended(1).says("not expanded here");
+    world.start_openssh("ssh", &["srv", "scp -t a; id"]).wait(PATIENCE).ended(1).says("not expanded here");
 }
 
 #[test]
 fn what_is_cut_off_leaves_the_old_content_and_nothing_else() {
-    let mut world = world();
+    let mut world = World::with_ssh(SFT);
     let mut dice = Dice::thrown();
     let old = dice.bytes(1_000_000);
     std::fs::write(world.local("f"), dice.bytes(40_000_000)).unwrap();
     std::fs::write(world.served("f"), &old).unwrap();
-    let mut running = start(&world, "scp", &["-O", "-q", "f", "srv:f"]);
+    let mut running = world.start_openssh("scp", &["-O", "-q", "f", "srv:f"]);
     while !world.served(".sft").exists() {
         assert!(!running.is_over(), "it was faster than this test looks");
     }
@@ -101,13 +82,9 @@ fn read_only_is_read_only() {
 
 #[test]
 fn a_client_that_takes_nothing_stops_only_itself() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     Tree::new(world.served("")).file("big", 8_000_000);
-    let path = world.client.home().join("try.py");
-    std::fs::write(&path, TAKES_NOTHING).unwrap();
-    let mut python = world.client.command(Path::new("/usr/bin/python3"));
-    python.args(["-W", "ignore"]).arg(path).arg(world.port().to_string()).arg(world.client.key());
-    assert_eq!(Running::start(python).wait(PATIENCE).done().out(), "fine\n");
+    assert_eq!(world.start_python(TAKES_NOTHING).wait(PATIENCE).done().out(), "fine\n");
 }
 
 /// More messages than the server keeps for a channel, to channels of every kind; then whether another is served.

@@ -8,17 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use sft_testkit::{Dice, Person, Ran, Running, Tree, World, args};
+use sft_testkit::{Dice, Person, Ran, Running, Tree, World, args, assert_same_content};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
 const PATIENCE: Duration = Duration::from_secs(180);
-
-/// A world whose client has told OpenSSH of the server: `srv`.
-fn world() -> World {
-    let world = World::new(SFT);
-    introduce(&world, &world.client);
-    world
-}
 
 /// Lets a person's OpenSSH know the server.
 fn introduce(world: &World, person: &Person) {
@@ -45,7 +38,7 @@ fn sftp(world: &World, commands: &str) -> Ran {
 
 #[test]
 fn the_host_key_is_the_servers_one_key() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     let mut keygen = world.client.command(Path::new("ssh-keygen"));
     keygen.args(["-lf", "known"]);
     let shown = Running::start(keygen).wait(PATIENCE).done().out();
@@ -54,7 +47,7 @@ fn the_host_key_is_the_servers_one_key() {
 
 #[test]
 fn sftp_does_all_that_it_can() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     Tree::new(world.local("")).file("f", 100_000).file("g", 0).dir("d").file("d/x", 70_000).link("d/l", "x");
     let ran = sftp(
         &world,
@@ -78,7 +71,7 @@ fn sftp_does_all_that_it_can() {
 
 #[test]
 fn sftp_is_served_on_standard_streams_too() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     Tree::new(world.local("")).file("f", 100_000).dir("other");
     let other = world.local("other");
     let sftp_to = |server: String, commands: &str| {
@@ -98,13 +91,13 @@ fn sftp_is_served_on_standard_streams_too() {
 
 #[test]
 fn scp_copies_trees_both_ways() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     let mut tree = Tree::new(world.local("t"));
     tree.odd_sizes().many("many", 200, 5_000).mode("many", 0o750);
     ssh(&world, "scp", &["-rpq", "t", "srv:up"]).done();
-    assert_same_tree_of_files(&world.local("t"), &world.served("up"));
+    assert_same_content(&world.local("t"), &world.served("up"));
     ssh(&world, "scp", &["-rpq", "srv:/up", "down"]).done();
-    assert_same_tree_of_files(&world.local("t"), &world.local("down"));
+    assert_same_content(&world.local("t"), &world.local("down"));
     for copy in [world.served("up/many"), world.local("down/many")] {
         let (source, copy) = (world.local("t/many").metadata().unwrap(), copy.metadata().unwrap());
         assert_eq!((source.mode(), source.mtime()), (copy.mode(), copy.mtime()), "-p keeps them");
@@ -113,7 +106,7 @@ fn scp_copies_trees_both_ways() {
 
 #[test]
 fn what_is_not_served_is_refused_in_words() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     Tree::new(world.local("")).file("f", 10);
     ssh(&world, "ssh", &["srv"]).ended(1).says("runs no shell");
     ssh(&world, "ssh", &["srv", "id"]).ended(1).says("runs no commands");
@@ -124,7 +117,7 @@ fn what_is_not_served_is_refused_in_words() {
 
 #[test]
 fn who_may_not_come_in_does_not() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     let stranger = world.newcomer("stranger");
     introduce(&world, &stranger);
     let refused = Running::start(openssh(&world, &stranger, "ssh", &["srv"])).wait(PATIENCE);
@@ -133,7 +126,7 @@ fn who_may_not_come_in_does_not() {
 
 #[test]
 fn a_guest_has_the_rights_of_the_invitation_here_too() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     Tree::new(world.root()).dir("in").file("in/a", 5).file("out", 5);
     let invite = args!["invite", "-q", "--host", "127.0.0.1", "--path", "in", "--rights", "read"];
     let link = world.owner.sft(invite).done().out().trim_end().to_owned();
@@ -180,7 +173,7 @@ fn each_door_can_be_shut() {
 
 #[test]
 fn whoever_comes_is_known_by_the_first_bytes() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     let say = |bytes: &[u8]| {
         let mut stream = TcpStream::connect(world.address()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -219,7 +212,7 @@ fn staged(world: &World) -> Vec<PathBuf> {
 /// The server or the client ends at any moment of an upload over what is there: old or new, and nothing between.
 #[test]
 fn an_upload_that_is_cut_off_shows_the_old_or_the_new_and_never_a_part() {
-    let mut world = world();
+    let mut world = World::with_ssh(SFT);
     let mut dice = Dice::thrown();
     let (old, new) = (dice.bytes(3_000_000), dice.bytes(30_000_000));
     std::fs::write(world.local("f"), &new).unwrap();
@@ -267,7 +260,7 @@ fn an_upload_that_is_cut_off_shows_the_old_or_the_new_and_never_a_part() {
 
 #[test]
 fn rclone_syncs_and_checks() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     Tree::new(world.local("t")).odd_sizes().many("many", 2_500, 9_000);
     let conf = world.client.home().join("rclone.conf");
     let (port, key) = (world.port(), world.client.key());
@@ -284,26 +277,20 @@ fn rclone_syncs_and_checks() {
     rclone(&["sync", "--transfers", "24", "--checkers", "24", "t", "srv:t"]);
     rclone(&["check", "--download", "--checkers", "24", "t", "srv:t"]).says("0 differences");
     rclone(&["sync", "--transfers", "24", "--multi-thread-cutoff", "1M", "srv:t", "back"]);
-    assert_same_tree_of_files(&world.local("t"), &world.local("back"));
+    assert_same_content(&world.local("t"), &world.local("back"));
     // What is gone here goes there, and what has changed there comes back.
     std::fs::remove_dir_all(world.local("t/many/0001")).unwrap();
     rclone(&["sync", "t", "srv:t"]);
-    assert_same_tree_of_files(&world.local("t"), &world.served("t"));
+    assert_same_content(&world.local("t"), &world.served("t"));
     std::fs::write(world.served("t/many/0000/new"), "new").unwrap();
     std::fs::write(world.served("t/many/0000/0000000"), "other").unwrap();
     rclone(&["sync", "srv:t", "back"]);
-    assert_same_tree_of_files(&world.served("t"), &world.local("back"));
-}
-
-/// Modes and times of directories are not every client's business.
-fn assert_same_tree_of_files(a: &Path, b: &Path) {
-    let diff = Command::new("diff").arg("-r").args([a, b]).output().unwrap();
-    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
+    assert_same_content(&world.served("t"), &world.local("back"));
 }
 
 #[test]
 fn lftp_mirrors_and_resumes() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     Tree::new(world.local("t")).odd_sizes().many("many", 100, 9_000);
     let connect = format!("ssh -a -x -F {}", world.client.ssh_config().display());
     let script = format!(
@@ -326,8 +313,8 @@ fn lftp_mirrors_and_resumes() {
     let mut lftp = world.client.command(Path::new("lftp"));
     lftp.current_dir(world.local("")).args(["-c", &script]);
     Running::start(lftp).wait(PATIENCE).done();
-    assert_same_tree_of_files(&world.local("t"), &world.served("up"));
-    assert_same_tree_of_files(&world.local("t"), &world.local("down"));
+    assert_same_content(&world.local("t"), &world.served("up"));
+    assert_same_content(&world.local("t"), &world.local("down"));
     assert!(std::fs::read(world.served("half")).unwrap() == whole);
     let got = std::fs::read(world.local("got")).unwrap();
     assert!(got[..7_654] == [b'x'; 7_654] && got[7_654..] == whole[7_654..], "it went on where it was");
@@ -335,11 +322,8 @@ fn lftp_mirrors_and_resumes() {
 
 #[test]
 fn paramiko_prefetches_and_writes_ahead() {
-    let world = world();
-    std::fs::write(world.client.home().join("try.py"), PARAMIKO).unwrap();
-    let mut python = world.client.command(Path::new("/usr/bin/python3"));
-    python.args(["try.py", &world.port().to_string()]).arg(world.client.key());
-    assert_eq!(Running::start(python).wait(PATIENCE).done().out(), "fine\n");
+    let world = World::with_ssh(SFT);
+    assert_eq!(world.start_python(PARAMIKO).wait(PATIENCE).done().out(), "fine\n");
 }
 
 const PARAMIKO: &str = r#"

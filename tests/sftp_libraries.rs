@@ -1,10 +1,9 @@
 //! Promise: the SFTP libraries of Python find all that they ask for: many requests at once, many handles at once, every
 //! extension (spec/doors.md, "SFTP"). asyncssh and paramiko, as Debian packages them.
 
-use std::path::Path;
 use std::time::Duration;
 
-use sft_testkit::{Running, World};
+use sft_testkit::World;
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -13,11 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 #[track_caller]
 fn run(script: &str) {
     let world = World::new(SFT);
-    let path = world.client.home().join("try.py");
-    std::fs::write(&path, script).unwrap();
-    let mut python = world.client.command(Path::new("/usr/bin/python3"));
-    python.args(["-W", "ignore"]).arg(path).arg(world.port().to_string()).arg(world.client.key());
-    assert_eq!(Running::start(python).wait(PATIENCE).done().out(), "fine\n");
+    assert_eq!(world.start_python(script).wait(PATIENCE).done().out(), "fine\n");
 }
 
 #[test]

@@ -1,20 +1,12 @@
 //! Promise: many SFTP sessions at a time, and many files through one, leave nothing open and fill no memory
 //! (ARCHITECTURE.md, "Memory").
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sft_testkit::{Running, Tree, World};
+use sft_testkit::{Tree, World, assert_same_content};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
 const PATIENCE: Duration = Duration::from_secs(300);
-
-fn world() -> World {
-    let world = World::new(SFT);
-    world.client.names_for_ssh("srv", world.port());
-    world
-}
 
 /// Files that the server has open.
 fn open_files(world: &mut World) -> usize {
@@ -33,14 +25,11 @@ fn assert_all_closed(world: &mut World, before: usize) {
 
 #[test]
 fn two_hundred_sessions_at_a_time() {
-    let mut world = world();
+    let mut world = World::with_ssh(SFT);
     // What the first client of all brings about stays.
     sftp(&world, "ls\n");
     let before = open_files(&mut world);
-    std::fs::write(world.client.home().join("try.py"), PARAMIKO).unwrap();
-    let mut python = world.client.command(Path::new("/usr/bin/python3"));
-    python.args(["try.py", &world.port().to_string()]).arg(world.client.key());
-    assert_eq!(Running::start(python).wait(PATIENCE).done().out(), "fine\n");
+    assert_eq!(world.start_python(PARAMIKO).wait(PATIENCE).done().out(), "fine\n");
     assert_all_closed(&mut world, before);
     let peak = world.server().peak_kib();
     assert!(peak < MEMORY_KIB, "{peak} KiB");
@@ -49,14 +38,13 @@ fn two_hundred_sessions_at_a_time() {
 
 #[test]
 fn ten_thousand_files_through_one_session() {
-    let mut world = world();
+    let mut world = World::with_ssh(SFT);
     Tree::new(world.local("t")).many("many", 10_000, 300);
     sftp(&world, "ls\n");
     let before = open_files(&mut world);
     sftp(&world, "put -r t\n");
     assert_all_closed(&mut world, before);
-    let diff = Command::new("diff").arg("-rq").args([world.local("t"), world.served("t")]).output().unwrap();
-    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
+    assert_same_content(&world.local("t"), &world.served("t"));
     let peak = world.server().peak_kib();
     assert!(peak < MEMORY_KIB, "{peak} KiB");
 }
@@ -64,9 +52,8 @@ fn ten_thousand_files_through_one_session() {
 fn sftp(world: &World, commands: &str) {
     let batch = world.client.home().join("batch");
     std::fs::write(&batch, commands).unwrap();
-    let mut command = world.client.openssh("sftp", &["-q", "-b", batch.to_str().unwrap(), "srv"]);
-    command.current_dir(world.local(""));
-    Running::start(command).wait(PATIENCE).done();
+    let args = ["-q", "-b", batch.to_str().unwrap(), "srv"];
+    world.start_openssh("sftp", &args).wait(PATIENCE).done();
 }
 
 /// The directories that the store keeps open once something was staged, and one upload that was cut off and is kept.

@@ -11,18 +11,6 @@ const SFT: &str = env!("CARGO_BIN_EXE_sft");
 const PATIENCE: Duration = Duration::from_secs(180);
 const SIZE: usize = 40_000_000;
 
-fn world() -> World {
-    let world = World::new(SFT);
-    world.client.names_for_ssh("srv", world.port());
-    world
-}
-
-fn start(world: &World, program: &str, args: &[&str]) -> Running {
-    let mut command = world.client.openssh(program, args);
-    command.current_dir(world.local(""));
-    Running::start(command)
-}
-
 fn sftp(world: &World, commands: &str) -> Ran {
     start_sftp(world, commands).wait(PATIENCE)
 }
@@ -30,7 +18,7 @@ fn sftp(world: &World, commands: &str) -> Ran {
 fn start_sftp(world: &World, commands: &str) -> Running {
     let batch = world.client.home().join("batch");
     std::fs::write(&batch, commands).unwrap();
-    start(world, "sftp", &["-b", batch.to_str().unwrap(), "srv"])
+    world.start_openssh("sftp", &["-b", batch.to_str().unwrap(), "srv"])
 }
 
 fn lftp(world: &World, commands: &str) -> Ran {
@@ -98,7 +86,7 @@ fn assert_complete(world: &World, content: &[u8]) {
 
 #[test]
 fn reput_goes_on() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     let content = Dice::thrown().bytes(SIZE);
     std::fs::write(world.local("f"), &content).unwrap();
     cut_off(&world);
@@ -111,7 +99,7 @@ fn reput_goes_on() {
 
 #[test]
 fn lftp_goes_on_by_put_c_and_begins_anew_by_mirror() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     let content = Dice::thrown().bytes(SIZE);
     std::fs::write(world.local("f"), &content).unwrap();
     cut_off(&world);
@@ -132,7 +120,7 @@ fn lftp_goes_on_by_put_c_and_begins_anew_by_mirror() {
 /// By itself, lftp takes what the name shows for its own beginning. Here it is not.
 #[test]
 fn nobody_adds_to_what_was_to_be_replaced() {
-    let world = world();
+    let world = World::with_ssh(SFT);
     let (old, content) = (Dice::thrown().bytes(1_000_000), Dice::thrown().bytes(SIZE));
     std::fs::write(world.local("f"), &content).unwrap();
     std::fs::write(world.served("f"), &old).unwrap();
@@ -148,21 +136,14 @@ fn nobody_adds_to_what_was_to_be_replaced() {
     let ran = lftp(&world, "put -c f");
     assert_ne!(ran.code, Some(0), "{ran:?}");
     assert!(std::fs::read(world.served("f")).unwrap() == old);
-    start_scp(&world, &["-q", "f", "srv:f"]).wait(PATIENCE).done();
+    world.start_openssh("scp", &["-q", "f", "srv:f"]).wait(PATIENCE).done();
     assert_complete(&world, &content);
-}
-
-fn start_scp(world: &World, args: &[&str]) -> Running {
-    start(world, "scp", args)
 }
 
 #[test]
 fn paramiko_goes_on_at_an_offset_and_by_appending() {
-    let world = world();
-    std::fs::write(world.client.home().join("try.py"), PARAMIKO).unwrap();
-    let mut python = world.client.command(Path::new("/usr/bin/python3"));
-    python.args(["try.py", &world.port().to_string()]).arg(world.client.key());
-    assert_eq!(Running::start(python).wait(PATIENCE).done().out(), "fine\n");
+    let world = World::with_ssh(SFT);
+    assert_eq!(world.start_python(PARAMIKO).wait(PATIENCE).done().out(), "fine\n");
 }
 
 const PARAMIKO: &str = r#"

@@ -33,6 +33,12 @@ pub fn assert_same_tree_by_find(a: &Path, b: &Path) {
     assert!(sums(a) == sums(b), "contents differ between {} and {}", a.display(), b.display());
 }
 
+/// Panics unless two files, or two trees, have the same names and contents: modes and times are not every client's business.
+#[track_caller]
+pub fn assert_same_content(a: &Path, b: &Path) {
+    assert_silent(Command::new("diff").arg("-rq").args([a, b]));
+}
+
 /// Every entry of a tree with its kind, mode, time, and size or target, sorted: what `find` says.
 pub fn snapshot(path: &Path) -> Vec<String> {
     let mut find = Command::new("find");

@@ -6,6 +6,7 @@
 mod command;
 pub use command::{Ran, Running};
 mod openssh;
+pub use openssh::write_sftp_server;
 mod person;
 pub use person::Person;
 mod server;
@@ -31,9 +32,11 @@ pub use content::Dice;
 mod tree;
 pub use tree::{Tree, remove_tree};
 mod compare;
-pub use compare::{assert_same_tree, assert_same_tree_by_find, snapshot};
+pub use compare::{assert_same_content, assert_same_tree, assert_same_tree_by_find, snapshot};
 mod mounted;
 pub use mounted::Mounted;
+mod root;
+pub use root::is_root_or_known_not;
 
 /// Words of a command line, of whatever type each is.
 #[macro_export]

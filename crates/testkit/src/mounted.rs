@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::is_root_or_known_not;
+
 /// A mounted tmpfs, unmounted on drop.
 #[derive(Debug)]
 pub struct Mounted(PathBuf);
@@ -13,12 +15,7 @@ impl Mounted {
     /// None if this process may not mount and the environment says that this is known (`SFT_TEST_NOT_ROOT=1`); without
     /// that, a machine on which the promise cannot be tested fails the test.
     pub fn tmpfs(at: &Path, bytes: u64) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            let known = std::env::var_os("SFT_TEST_NOT_ROOT").is_some_and(|value| value == "1");
-            assert!(
-                known,
-                "only root can mount a small file system; set SFT_TEST_NOT_ROOT=1 to go without this test"
-            );
+        if !is_root_or_known_not("mount a small file system") {
             return None;
         }
         std::fs::create_dir_all(at).expect("the folder can be made");
