@@ -13,6 +13,7 @@ use crate::ask;
 use crate::config::{Config, Reach};
 use crate::exit::Exit;
 use crate::failure::Interrupted;
+use crate::known_paths::PathsFile;
 use crate::near;
 use crate::srv::{self, Told};
 use crate::stop::StopSignals;
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     /// Clients: one for each way to a host, and all are told when the run ends.
     clients: Mutex<Vec<(Reach, Client)>>,
+    /// What is known of the paths to hosts.
+    paths: PathsFile,
 }
 
 impl App {
@@ -36,7 +39,8 @@ impl App {
     pub(crate) fn new(voice: Voice) -> anyhow::Result<Self> {
         let folders = Folders::find()?;
         let config = Config::load(&folders.config.join("config.toml"), &folders.home)?;
-        Ok(Self { voice, folders, config, clients: Mutex::default() })
+        let paths = PathsFile::read(&folders.state);
+        Ok(Self { voice, folders, config, clients: Mutex::default(), paths })
     }
 
     /// Runs a verb to its end, or until the user interrupts it. A second interrupt ends the process at once.
@@ -147,6 +151,7 @@ impl App {
         }
         let mut options = ConnectOptions::new(keys, self.folders.trusted());
         options.transport = reach.transport;
+        options.paths = self.paths.paths();
         if self.voice.can_ask() {
             options.on_unknown = Some(Arc::new(ask::trust));
             options.on_passphrase = Some(Arc::new(ask::passphrase));
@@ -159,6 +164,7 @@ impl App {
         for (_, client) in clients {
             let _ = tokio::time::timeout(CLOSE_WAIT, client.close()).await;
         }
+        self.paths.keep();
     }
 }
 

@@ -14,6 +14,7 @@ mod copying;
 mod exit;
 mod failure;
 mod granted;
+mod known_paths;
 mod lifetime;
 mod listed;
 mod long;

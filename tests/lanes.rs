@@ -282,6 +282,26 @@ fn where_udp_is_slowed_down_on_a_long_path_tcp_takes_over() {
 }
 
 #[test]
+fn what_a_long_path_carries_is_known_the_next_time() {
+    let journey = Journey::new(16 * MIB, 0);
+    journey.relay.udp(Fate::Delay(Duration::from_millis(20)));
+    journey.relay.udp_rate(4 * MIB);
+    let known = || {
+        let text = std::fs::read_to_string(journey.world.client.home().join(".local/state/sft/paths"));
+        text.unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        journey.arrives(journey.start(&["--transport", "quic"]));
+        let known = known();
+        let [address, rate, rtt, _] = known.as_slice() else { panic!("{known:?}") };
+        let (rate, rtt): (u64, u64) = (rate.parse().unwrap(), rtt.parse().unwrap());
+        // The relay tells how fast and how far it is, roughly: machines are busy.
+        assert!(address == "127.0.0.1" && rtt >= 40_000 && (MIB..64 * MIB).contains(&rate), "{known:?}");
+        std::fs::remove_file(journey.world.served("it")).unwrap();
+    }
+}
+
+#[test]
 fn requests_go_on_after_a_loss_too() {
     let journey = Journey::new(MIB, 0);
     let content = Dice::new(5).bytes(2 << 20);

@@ -200,6 +200,8 @@ impl Client {
         // The last word is written, and all that was asked for is answered: nothing is lost if the word is. On a short
         // path the server closes at once; on a long one nobody waits until it does.
         let _ = tokio::time::timeout(FAREWELL_MAX, link.connection().closed()).await;
+        // What it has learned of the path is known from now on, also to those who hold on to it.
+        link.connection().close(0, "");
     }
 
     /// The session, opened anew if it has ended.

@@ -80,6 +80,7 @@ impl Dialling {
             locate,
             lanes,
             redial: _,
+            paths,
             agent,
         } = options;
         let (invited, secret) = invitation.map(|link| (link.fingerprint, link.secret)).unzip();
@@ -91,7 +92,7 @@ impl Dialling {
             lanes,
             identity: Arc::new(Identity::new(target.user.clone(), keys, secret, on_passphrase)),
             trust: Trusting { list: trusted, on_unknown, invited },
-            dialer: Dialer::new(),
+            dialer: Dialer::knowing(paths),
             key: Mutex::new(None),
             server,
         })

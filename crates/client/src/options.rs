@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use sft_auth::{ClientKeys, Fingerprint, InviteLink, ServerName};
 use sft_base::limits;
+use sft_lane::KnownPaths;
 use sft_wire::message::{Durability, PublishMode};
 
 /// How to connect, and as whom.
@@ -33,6 +34,8 @@ pub struct ConnectOptions {
     pub lanes: Option<usize>,
     /// How long after the last progress a lost connection is given up; until then it is dialled again.
     pub redial: Duration,
+    /// What earlier connections learned of the paths to servers; by default nothing. Clients that share it learn for each other.
+    pub paths: KnownPaths,
     /// Program and version, for the server's log.
     pub agent: String,
 }
@@ -132,6 +135,7 @@ impl ConnectOptions {
             locate: None,
             lanes: None,
             redial: Duration::from_millis(limits::REDIAL_MS),
+            paths: KnownPaths::default(),
             agent: concat!("sft/", env!("CARGO_PKG_VERSION")).into(),
         }
     }

@@ -4,8 +4,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::{Endpoint, VarInt};
@@ -16,9 +16,10 @@ use tokio_rustls::TlsStream;
 
 use crate::control::{ControlReader, ControlWriter, Sink, Source};
 use crate::data::{DataReceiver, DataSender};
+use crate::paths::Borrowed;
 use crate::pin::identity_key;
 use crate::tcp::{SEALED_BYTES_MAX, Tls};
-use crate::{EXPORTER_LABEL, LaneError, quic, tcp};
+use crate::{EXPORTER_LABEL, LaneError, congestion, quic, tcp};
 
 /// What carries a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +110,7 @@ impl Connection {
         connection: quinn::Connection,
         endpoint: Endpoint,
         stream: (quinn::SendStream, quinn::RecvStream),
+        path: Borrowed,
     ) -> Result<Self, String> {
         let mut exporter = [0; 32];
         connection
@@ -119,7 +121,7 @@ impl Connection {
         let peer_key = key_of(certificates.as_deref().map(Vec::as_slice))?;
         let port = endpoint.local_addr().map_or(0, |address| address.port());
         let local = connection.local_ip().map(|ip| canonical(SocketAddr::new(ip, port)));
-        let link = Link::Quic { connection, endpoint };
+        let link = Link::Quic { connection, endpoint, path: Mutex::new(path) };
         let (sink, source) = stream;
         Ok(Self {
             handle: ConnectionHandle::new(link, local, peer_key, exporter),
@@ -175,8 +177,25 @@ struct Shared {
 
 #[derive(Debug)]
 enum Link {
-    Quic { connection: quinn::Connection, endpoint: Endpoint },
+    Quic { connection: quinn::Connection, endpoint: Endpoint, path: Mutex<Borrowed> },
     Tcp { stream: Arc<TcpStream>, written: Arc<AtomicU64>, remote: SocketAddr, rtt: Duration },
+}
+
+impl Shared {
+    /// Keeps what was learned of the path for the next connection over it.
+    fn learn(&self) {
+        if let Link::Quic { connection, path, .. } = &self.link
+            && let Some((rate, rtt)) = congestion::learned(connection)
+        {
+            path.lock().unwrap_or_else(PoisonError::into_inner).learn(rate, rtt);
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.learn();
+    }
 }
 
 impl ConnectionHandle {
@@ -228,7 +247,10 @@ impl ConnectionHandle {
     /// To lose nothing, finish the [`ControlWriter`] and wait for the peer's end first.
     pub fn close(&self, code: u32, reason: &str) {
         match &self.0.link {
-            Link::Quic { connection, .. } => connection.close(VarInt::from_u32(code), reason.as_bytes()),
+            Link::Quic { connection, .. } => {
+                self.0.learn();
+                connection.close(VarInt::from_u32(code), reason.as_bytes());
+            }
             Link::Tcp { stream, .. } => {
                 self.end(LaneError::ClosedHere);
                 tcp::hang_up(stream);
@@ -251,7 +273,7 @@ impl ConnectionHandle {
     /// Moves a QUIC client to a new socket, as a change of network does; the connection goes on from there.
     pub fn rebind(&self) -> io::Result<()> {
         match &self.0.link {
-            Link::Quic { endpoint, connection } if connection.side().is_client() => {
+            Link::Quic { endpoint, connection, .. } if connection.side().is_client() => {
                 endpoint.rebind(quic::client_socket()?)
             }
             _ => Err(io::Error::new(io::ErrorKind::Unsupported, "only a QUIC client can move")),

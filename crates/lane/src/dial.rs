@@ -19,7 +19,8 @@ use crate::pin::PinVerifier;
 use crate::tcp::{self, Socket};
 use crate::tls::client_config;
 use crate::{
-    ALPN, Attempt, AttemptError, Choice, ConnectError, Connection, FailedAttempt, Pin, Race, Transport, quic,
+    ALPN, Attempt, AttemptError, Choice, ConnectError, Connection, FailedAttempt, KnownPaths, Pin, Race,
+    Transport, quic,
 };
 
 /// How to dial.
@@ -81,6 +82,7 @@ impl Drop for Later {
 #[derive(Debug, Clone, Default)]
 pub struct Dialer {
     endpoint: Arc<Mutex<Option<Endpoint>>>,
+    paths: KnownPaths,
 }
 
 /// Dials once; see [`Dialer::connect`].
@@ -97,6 +99,11 @@ impl Dialer {
     /// A client that has no socket yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A client that has no socket yet, and knows some paths from before.
+    pub fn knowing(paths: KnownPaths) -> Self {
+        Self { paths, ..Self::default() }
     }
 
     /// Races the allowed transports to all addresses of one server; what comes up first is returned at once.
@@ -271,7 +278,8 @@ impl Target {
     }
 
     async fn dial_quic(&self, address: SocketAddr) -> Result<Connection, AttemptError> {
-        let (config, verifier) = quic::client_config(self.pin);
+        let path = self.dialer.paths.borrow(address.ip());
+        let (config, verifier) = quic::client_config(self.pin, path.known());
         let endpoint = self.dialer.endpoint().map_err(io_cause)?;
         let mut connecting = endpoint
             .connect_with(config, address, &self.name)
@@ -282,7 +290,7 @@ impl Target {
             let connection = connecting.await.map_err(cause)?;
             let stream = connection.open_bi().await.map_err(cause)?;
             quic::raise_windows(&connection);
-            Connection::from_quic(connection, endpoint, stream).map_err(AttemptError::Handshake)
+            Connection::from_quic(connection, endpoint, stream, path).map_err(AttemptError::Handshake)
         })
         .await
     }

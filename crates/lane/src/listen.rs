@@ -20,7 +20,7 @@ use crate::connection::canonical;
 use crate::early::{EarlyGuard, EarlyTable, Place};
 use crate::tcp::{Socket, Tls};
 use crate::tls::ServerTls;
-use crate::{ALPN, BindError, BindOptions, Connection, Transport, quic, tcp};
+use crate::{ALPN, BindError, BindOptions, Connection, KnownPaths, Transport, quic, tcp};
 
 /// What came to the port.
 #[derive(Debug)]
@@ -71,14 +71,15 @@ pub struct Listener {
 impl Listener {
     /// Binds, and begins to accept.
     pub async fn bind(options: BindOptions) -> Result<Self, BindError> {
-        let tls = ServerTls::new(&options.identity_pkcs8, &options.web_names)?;
+        let tls = Arc::new(ServerTls::new(&options.identity_pkcs8, &options.web_names)?);
         let bound = options.sockets()?;
         let (out, accepted) = mpsc::channel(ACCEPTED_MAX);
         let closing = watch::Sender::new(false);
         let gate = Gate {
             early: EarlyTable::new(options.early_per_address_max, options.early_max),
             deadline: options.deadline,
-            tls: TlsAcceptor::from(Arc::clone(&tls.tcp)),
+            tls: Arc::clone(&tls),
+            paths: KnownPaths::default(),
             plain: options.plain,
             out,
         };
@@ -161,7 +162,8 @@ enum Begun {
 struct Gate {
     early: Arc<EarlyTable>,
     deadline: Duration,
-    tls: TlsAcceptor,
+    tls: Arc<ServerTls>,
+    paths: KnownPaths,
     plain: bool,
     out: mpsc::Sender<Accepted>,
 }
@@ -255,7 +257,7 @@ impl Gate {
             _ => return Ok(Begun::Foreign),
         }
         let begun = Instant::now();
-        let tls = self.tls.accept(Socket::new(stream)).await?;
+        let tls = TlsAcceptor::from(Arc::clone(&self.tls.tcp)).accept(Socket::new(stream)).await?;
         Ok(Begun::Tls(Box::new(tls.into()), begun.elapsed()))
     }
 
@@ -276,7 +278,7 @@ impl Gate {
     async fn admit_quic(self, incoming: quinn::Incoming, endpoint: Endpoint, place: Place) {
         let deadline = Instant::now() + self.deadline;
         let remote = incoming.remote_address();
-        match timeout_at(deadline, shake_quic(incoming, endpoint)).await {
+        match timeout_at(deadline, self.shake_quic(incoming, endpoint)).await {
             Ok(Ok(connection)) => {
                 let early = EarlyGuard::new(place, deadline, connection.handle().quic().cloned());
                 // The listener is gone, and the connection goes with it.
@@ -286,14 +288,19 @@ impl Gate {
             Err(_) => tracing::debug!(%remote, "a QUIC handshake took too long"),
         }
     }
-}
 
-/// The handshake, and the control lane that the client opens.
-async fn shake_quic(incoming: quinn::Incoming, endpoint: Endpoint) -> Result<Connection, String> {
-    let connecting = incoming.accept().map_err(|error| error.to_string())?;
-    let connection = connecting.await.map_err(|error| error.to_string())?;
-    let stream = connection.accept_bi().await.map_err(|error| error.to_string())?;
-    Connection::from_quic(connection, endpoint, stream)
+    /// The handshake, and the control lane that the client opens.
+    async fn shake_quic(&self, incoming: quinn::Incoming, endpoint: Endpoint) -> Result<Connection, String> {
+        let path = self.paths.borrow(incoming.remote_address().ip());
+        let connecting = match path.known() {
+            Some(known) => incoming.accept_with(Arc::new(quic::server_config(&self.tls, known))),
+            None => incoming.accept(),
+        };
+        let connection =
+            connecting.map_err(|error| error.to_string())?.await.map_err(|error| error.to_string())?;
+        let stream = connection.accept_bi().await.map_err(|error| error.to_string())?;
+        Connection::from_quic(connection, endpoint, stream, path)
+    }
 }
 
 async fn closed(closing: &mut watch::Receiver<bool>) {

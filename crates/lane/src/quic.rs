@@ -11,11 +11,11 @@ use quinn::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::Pin;
 use crate::congestion::FollowPath;
 use crate::pin::PinVerifier;
 use crate::sending;
 use crate::tls::{ServerTls, quic_client_config};
+use crate::{KnownPath, Pin};
 
 /// An endpoint that accepts, on a socket that is already bound.
 pub(crate) fn server_endpoint(socket: std::net::UdpSocket, tls: &ServerTls) -> io::Result<Endpoint> {
@@ -38,11 +38,18 @@ pub(crate) fn client_socket() -> io::Result<std::net::UdpSocket> {
         .or_else(|_| udp_socket((Ipv4Addr::UNSPECIFIED, 0).into(), false))
 }
 
+/// A server's configuration for one connection over a path that is known.
+pub(crate) fn server_config(tls: &ServerTls, known: KnownPath) -> ServerConfig {
+    let mut config = ServerConfig::with_crypto(Arc::clone(&tls.quic) as _);
+    config.transport_config(Arc::new(along(early_transport(), Some(known))));
+    config
+}
+
 /// A client's configuration for one attempt.
-pub(crate) fn client_config(pin: Pin) -> (ClientConfig, Arc<PinVerifier>) {
+pub(crate) fn client_config(pin: Pin, known: Option<KnownPath>) -> (ClientConfig, Arc<PinVerifier>) {
     let (crypto, verifier) = quic_client_config(pin);
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(client_transport()));
+    config.transport_config(Arc::new(along(client_transport(), known)));
     (config, verifier)
 }
 
@@ -113,6 +120,13 @@ fn client_transport() -> TransportConfig {
     transport
 }
 
+fn along(mut transport: TransportConfig, known: Option<KnownPath>) -> TransportConfig {
+    if let Some(path) = known {
+        transport.congestion_controller_factory(Arc::new(FollowPath::knowing(path)));
+    }
+    transport
+}
+
 fn transport() -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY));
@@ -121,7 +135,7 @@ fn transport() -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .send_window(SEND_WINDOW_MIN)
         .send_fairness(false)
-        .congestion_controller_factory(Arc::new(FollowPath))
+        .congestion_controller_factory(Arc::new(FollowPath::default()))
         .ack_frequency_config(Some(acks))
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_MAX.as_millis() as u32).into()))

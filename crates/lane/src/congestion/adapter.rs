@@ -8,11 +8,28 @@ use std::time::{Duration, Instant};
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
-use super::steering::Steering;
+use super::steering::{Known, Steering};
+use crate::KnownPath;
 
 /// Makes a controller for each path of each connection.
-#[derive(Debug)]
-pub(crate) struct FollowPath;
+#[derive(Debug, Default)]
+pub(crate) struct FollowPath {
+    /// How the path was when it was used last.
+    known: Option<Known>,
+}
+
+impl FollowPath {
+    /// For a connection over a path that was used before.
+    pub(crate) fn knowing(path: KnownPath) -> Self {
+        Self { known: Some(Known { rate: path.rate as f64, rtt: path.rtt }) }
+    }
+}
+
+/// What a connection has learned of its path: bytes a second, and the least round trip. None before the path was full.
+pub(crate) fn learned(connection: &quinn::Connection) -> Option<(u64, Duration)> {
+    let following = connection.congestion_state().into_any().downcast::<Following>().ok()?;
+    following.steering.known().map(|known| (known.rate as u64, known.rtt))
+}
 
 #[derive(Clone, Debug)]
 struct Following {
@@ -24,7 +41,7 @@ impl ControllerFactory for FollowPath {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         // Connections that begin together must not probe together.
         let seed = RandomState::new().build_hasher().finish();
-        Box::new(Following { begun: now, steering: Steering::new(current_mtu, seed) })
+        Box::new(Following { begun: now, steering: Steering::new(current_mtu, seed, self.known) })
     }
 }
 

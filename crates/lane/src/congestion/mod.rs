@@ -13,4 +13,4 @@ mod rounds;
 mod simulation;
 mod steering;
 
-pub(crate) use adapter::FollowPath;
+pub(crate) use adapter::{FollowPath, learned};

@@ -23,6 +23,10 @@ pub(super) struct Steering {
     excess: f64,
     /// What the start has grown to.
     started: u64,
+    /// How the path was when it was used last, until it is seen whether that still holds.
+    known: Option<Known>,
+    /// What the start may have on the way because the path carried it before, whatever was measured so far.
+    trusted: u64,
     /// Rounds between two probes for more bandwidth.
     spacing: u32,
     in_flight: u64,
@@ -49,6 +53,13 @@ enum Phase {
     Rest { lowest: Duration, until: Option<(Duration, u64)> },
 }
 
+/// How a path was: bytes per second, and the least round trip.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Known {
+    pub(super) rate: f64,
+    pub(super) rtt: Duration,
+}
+
 /// How a path says that it is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sign {
@@ -64,7 +75,7 @@ struct Level {
 }
 
 impl Steering {
-    pub(super) fn new(mtu: u16, seed: u64) -> Self {
+    pub(super) fn new(mtu: u16, seed: u64, known: Option<Known>) -> Self {
         let window = initial_window(mtu.into());
         Self {
             path: Path::default(),
@@ -75,6 +86,8 @@ impl Steering {
             cut_at: Duration::ZERO,
             excess: 0.0,
             started: window,
+            known,
+            trusted: 0,
             spacing: SPACING_LEAST,
             in_flight: 0,
             active_at: Duration::ZERO,
@@ -92,6 +105,12 @@ impl Steering {
     /// Bytes per second that the path carries, as far as is known.
     pub(super) fn bandwidth(&self) -> Option<f64> {
         Some(self.path.bandwidth()).filter(|rate| *rate > 0.0)
+    }
+
+    /// How the path is, once it was full.
+    pub(super) fn known(&self) -> Option<Known> {
+        let rtt = self.path.rtt_min()?;
+        (!matches!(self.phase, Phase::Start { .. })).then_some(Known { rate: self.path.bandwidth(), rtt })
     }
 
     pub(super) fn on_mtu(&mut self, mtu: u16) {
@@ -131,6 +150,7 @@ impl Steering {
         self.path.on_acked(now, acked, self.window);
         self.count(acked, 0);
         self.learn(now, &sample);
+        self.recall();
         let spare = (2 * BATCH * self.mtu).min(self.window / 4);
         self.round.on_sample(&sample, used + spare >= self.window && !sample.sending.app_limited);
         if let Phase::Start { held: false, .. } = self.phase
@@ -186,7 +206,7 @@ impl Steering {
 
     fn start_from(&mut self, window: u64) {
         self.phase = START;
-        self.started = window;
+        (self.started, self.known, self.trusted) = (window, None, 0);
         self.spacing = SPACING_LEAST;
     }
 
@@ -210,6 +230,16 @@ impl Steering {
         // What is measured over less than a round trip is a burst.
         if self.path.rtt_min().is_none_or(|least| sample.interval + least / 8 >= least) {
             self.path.on_rate(sample.rate, sample.sending.app_limited);
+        }
+    }
+
+    /// If the path seems to be what it was, the start goes on from half of what it carried. The pacer spreads that over most of a
+    /// round trip, and its loss ends the start as any other does.
+    fn recall(&mut self) {
+        let (Some(known), Some(rtt)) = (self.known.take(), self.path.rtt_min()) else { return };
+        if (known.rtt / 2..=known.rtt * 2).contains(&rtt) {
+            self.trusted = (KNOWN_GAIN * known.rate * rtt.min(known.rtt).as_secs_f64()) as u64;
+            self.started = self.started.max(self.trusted);
         }
     }
 
@@ -434,8 +464,8 @@ impl Steering {
         let window = match self.phase {
             Phase::Start { .. } => {
                 let most = (START_GAIN * self.bdp()) as u64 + BATCH * self.mtu;
-                let most =
-                    if self.path.bandwidth() > 0.0 { most.max(initial_window(self.mtu)) } else { u64::MAX };
+                let least = initial_window(self.mtu).max(self.trusted);
+                let most = if self.path.bandwidth() > 0.0 { most.max(least) } else { u64::MAX };
                 self.started = self.started.min(most);
                 self.started
             }
@@ -509,6 +539,7 @@ const START_GAIN: f64 = 2.0;
 const START_GROWTH: f64 = 1.25;
 const START_STILL: u32 = 3;
 const START_LOSS_MAX: f64 = 0.15;
+const KNOWN_GAIN: f64 = 0.5;
 const HOLD_SAMPLES: u32 = 8;
 
 const CRUISE_GAIN: f64 = 1.05;

@@ -19,7 +19,7 @@ use self::dice::Dice;
 use self::link::Link;
 use self::rivals::Rival;
 use self::sender::{Ack, Governor, PACKET, Receiver, Sender, Supply};
-use super::steering::Steering;
+use super::steering::{Known, Steering};
 
 /// One bottleneck and who sends through it.
 struct World {
@@ -77,9 +77,14 @@ impl World {
     }
 
     fn add(&mut self, who: Who, begins: Duration, supply: Supply) {
+        self.add_knowing(None, who, begins, supply);
+    }
+
+    /// Adds a flow; ours may know how the path was.
+    fn add_knowing(&mut self, known: Option<Known>, who: Who, begins: Duration, supply: Supply) {
         let seed = self.seed * 1000 + self.flows.len() as u64;
         let governor: Box<dyn Governor> = match who {
-            Who::Ours => Box::new(Steering::new(PACKET as u16, Dice::new(seed).roll().to_bits())),
+            Who::Ours => Box::new(Steering::new(PACKET as u16, Dice::new(seed).roll().to_bits(), known)),
             Who::Cubic => Box::new(Rival::cubic(PACKET)),
             Who::Reno => Box::new(Rival::reno(PACKET)),
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::link::{Link, Loss, Policer};
 use super::sender::{PACKET, Supply};
-use super::{Who, World, seeds};
+use super::{Known, Who, World, seeds};
 
 pub(super) struct Scenario {
     name: &'static str,
@@ -13,6 +13,7 @@ pub(super) struct Scenario {
     acks_lost: f64,
     acks_clump: Option<Duration>,
     supply: Supply,
+    known: Option<Known>,
     measured: (Duration, Duration),
     /// The share of what can pass.
     fills: f64,
@@ -39,6 +40,7 @@ impl Scenario {
             acks_lost: 0.0,
             acks_clump: None,
             supply: Supply::Endless,
+            known: None,
             measured: (ms(1000), ms(10_000)),
             fills: 0.0,
             loses: 1.0,
@@ -53,6 +55,11 @@ impl Scenario {
 
     pub(super) fn supplied(self, supply: Supply) -> Self {
         Self { supply, ..self }
+    }
+
+    /// An earlier connection had this rate and this round trip.
+    pub(super) fn knowing(self, mbit: f64, rtt_ms: u64) -> Self {
+        Self { known: Some(Known { rate: mbit * 1e6 / 8.0, rtt: ms(rtt_ms) }), ..self }
     }
 
     pub(super) fn acks_lost(self, share: f64) -> Self {
@@ -71,7 +78,7 @@ impl Scenario {
         let (from, to) = self.measured;
         let mut world = World::new((self.link)(seed), seed);
         (world.back.loss, world.back.clump) = (self.acks_lost, self.acks_clump);
-        world.add(Who::Ours, Duration::ZERO, self.supply);
+        world.add_knowing(self.known, Who::Ours, Duration::ZERO, self.supply);
         world.run(to);
         let (least, median) = world.rtts(0, from, to);
         // What was declared lost and came later was sent twice.

@@ -176,3 +176,41 @@ fn an_application_may_pause() {
             .must(0.045, 0.001, 1.2),
     ]);
 }
+
+#[test]
+fn a_path_that_is_known_is_full_at_once_and_one_that_has_changed_takes_no_harm() {
+    keep(known());
+}
+
+fn known() -> Vec<Scenario> {
+    vec![
+        // Who knows nothing gets a fifth of the first second.
+        Scenario::on("1 Gbit/s, 100 ms, known", |seed| path(1000.0, 100, 1.0, seed))
+            .knowing(1000.0, 100)
+            .between(0, 1000)
+            .must(0.7, 0.001, 2.0),
+        Scenario::on("200 Mbit/s, 100 ms, 1 %, known", |seed| lossy(200.0, 100, 0.01, seed))
+            .knowing(200.0, 100)
+            .between(0, 1000)
+            .must(0.7, 0.02, 2.0),
+        Scenario::on("100 Mbit/s, 40 ms, was ten times as fast", |seed| path(100.0, 40, 1.0, seed))
+            .knowing(1000.0, 40)
+            .between(0, 5000)
+            .must(0.93, 0.08, 1.3),
+        Scenario::on("100 Mbit/s, 40 ms, queue of 20, was ten times as fast", |seed| {
+            shallow(100.0, 40, 20, seed)
+        })
+        .knowing(1000.0, 40)
+        .between(0, 5000)
+        .must(0.8, 0.15, 1.3),
+        Scenario::on("200 Mbit/s, 40 ms, was a tenth", |seed| path(200.0, 40, 1.0, seed))
+            .knowing(20.0, 40)
+            .between(500, 3000)
+            .must(0.93, 0.001, 1.2),
+        // Somewhere else, by the round trip: nothing is risked.
+        Scenario::on("10 Mbit/s, 200 ms, was 1 Gbit/s, 40 ms", |seed| path(10.0, 200, 1.0, seed))
+            .knowing(1000.0, 40)
+            .between(2000, 12_000)
+            .must(0.93, 0.01, 1.3),
+    ]
+}
