@@ -27,6 +27,7 @@ mod place;
 mod port_page;
 mod probe;
 mod progress;
+mod rate;
 mod served_port;
 mod srv;
 mod stop;

@@ -421,7 +421,11 @@ async fn nobody_reaches_what_was_not_granted() {
     }
     let window = Window { bytes: 1 << 20, entries: 100 };
     let sources = vec![PullSource { path: secret, contents: false }];
-    peer.say(Request { id: 2, op: Op::Pull(Pull { sources, checksum: false, window }) }).await;
+    peer.say(Request {
+        id: 2,
+        op: Op::Pull(Pull { sources, checksum: false, window, limit: None, background: false }),
+    })
+    .await;
     let offered = loop {
         if let ControlMessage::Offer(offer) = peer.hear().await.expect("the server goes on") {
             break offer;

@@ -1,12 +1,14 @@
 //! `sft cp`: copies files and trees to a host or from it.
 
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use sft_client::{
-    Durability, LandingMemory, Location, PublishMode, PullOptions, PushOptions, RemoteLocation, RemotePath,
+    Durability, LandingMemory, Location, Manner, PublishMode, PullOptions, PushOptions, RemoteLocation,
+    RemotePath,
 };
 
 use crate::app::App;
@@ -15,6 +17,7 @@ use crate::copying::Copying;
 use crate::exit::Exit;
 use crate::failure::Usage;
 use crate::names::shown;
+use crate::rate::rate;
 use crate::under_way::UnderWay;
 use crate::{namesakes, place};
 
@@ -40,6 +43,12 @@ pub(crate) struct CpArgs {
     /// When an entry counts as copied
     #[arg(long, value_enum, default_value = "commit", value_name = "WHEN")]
     durability: When,
+    /// Send no more than this a second, such as 10MB, 500kB or 80Mbit
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    limit: Option<NonZeroU64>,
+    /// Leave the network to others: take what they do not use, and give way when they come. Over UDP alone
+    #[arg(long)]
+    background: bool,
     /// Let downloaded files keep their set-user-ID and set-group-ID bits
     #[arg(long)]
     keep_setid: bool,
@@ -75,6 +84,7 @@ pub(crate) struct Cp {
     checksum: bool,
     durability: Durability,
     keep_setid: bool,
+    manner: Manner,
     remote: RemoteArgs,
 }
 
@@ -104,6 +114,7 @@ impl CpArgs {
             checksum: self.checksum,
             durability: self.durability.into(),
             keep_setid: self.keep_setid,
+            manner: Manner { limit: self.limit, background: self.background },
             remote: self.remote,
         })
     }
@@ -118,7 +129,7 @@ pub(crate) async fn run(app: &App, cp: Cp) -> anyhow::Result<Exit> {
 }
 
 async fn push(app: &App, cp: &Cp, sources: &[PathBuf], host: &RemoteLocation) -> anyhow::Result<Exit> {
-    let Cp { publish, durability, checksum, .. } = *cp;
+    let Cp { publish, durability, checksum, manner, .. } = *cp;
     let under_way = UnderWay::push(&app.folders, sources, &app.target(host, &cp.remote), &host.path);
     if under_way.recall() {
         app.voice.note(GOING_ON);
@@ -131,14 +142,14 @@ async fn push(app: &App, cp: &Cp, sources: &[PathBuf], host: &RemoteLocation) ->
     let client = app.client(host, &cp.remote).await?;
     let (copying, sink) = Copying::new(app.voice);
     let memory: Arc<dyn LandingMemory> = under_way.clone();
-    let options = PushOptions { publish, durability, checksum, memory: Some(memory) };
+    let options = PushOptions { publish, durability, checksum, manner, memory: Some(memory) };
     let copied = copying.run(client.push(sources, &host.path, options, sink)).await?;
     under_way.ended(copied);
     Ok(copied.exit)
 }
 
 async fn pull(app: &App, cp: &Cp, groups: &[Group], destination: &Path) -> anyhow::Result<Exit> {
-    let Cp { publish, durability, checksum, keep_setid, .. } = *cp;
+    let Cp { publish, durability, checksum, keep_setid, manner, .. } = *cp;
     let mut exit = Exit::Done;
     for group in groups {
         let target = app.target(&group.host, &cp.remote);
@@ -149,7 +160,7 @@ async fn pull(app: &App, cp: &Cp, groups: &[Group], destination: &Path) -> anyho
         let client = app.client(&group.host, &cp.remote).await?;
         let (copying, sink) = Copying::new(app.voice);
         let memory: Arc<dyn LandingMemory> = under_way.clone();
-        let options = PullOptions { publish, durability, checksum, keep_setid, memory: Some(memory) };
+        let options = PullOptions { publish, durability, checksum, keep_setid, manner, memory: Some(memory) };
         let copied = copying.run(client.pull(&group.paths, destination, options, sink)).await?;
         under_way.ended(copied);
         exit = exit.worse(copied.exit);

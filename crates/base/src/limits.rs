@@ -94,6 +94,8 @@ pub const SESSIONS_MAX: usize = 4096;
 pub const PING_AFTER_MS: u64 = 5_000;
 /// A control lane from which nothing came for this time is lost, in milliseconds.
 pub const SILENCE_MAX_MS: u64 = 15_000;
+/// The least rate to which a transfer can be bound, in bytes a second: a data unit then takes a minute and three quarters.
+pub const RATE_MIN: u64 = 10_000;
 /// A client whose lanes are all lost dials again for this time, in milliseconds.
 pub const REDIAL_MS: u64 = 90_000;
 /// Stages nobody has touched for this time are removed, in seconds (seven days).
@@ -161,6 +163,7 @@ pub const ALL: &[(&str, u64)] = named![
     AUTH_DEADLINE_MS,
     PING_AFTER_MS,
     SILENCE_MAX_MS,
+    RATE_MIN,
     REDIAL_MS,
     STAGE_EXPIRY_S,
 ];

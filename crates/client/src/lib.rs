@@ -37,7 +37,7 @@ mod transfer;
 
 pub use sft_auth::{ClientKeys, Fingerprint, InviteLink, KeySearch, Rights, ServerName};
 pub use sft_base::{Digest, EntryPath, Time};
-pub use sft_engine::{Counters, Event, EventSink, Summary};
+pub use sft_engine::{Counters, Event, EventSink, Manner, Summary};
 pub use sft_lane::{KnownPath, KnownPaths, Transport};
 pub use sft_wire::message::{Durability, Entry, EntryKind, PublishMode, Stamp, Unapplied};
 pub use sft_wire::{Code, WireError};

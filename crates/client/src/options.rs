@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use sft_auth::{ClientKeys, Fingerprint, InviteLink, ServerName};
 use sft_base::limits;
+use sft_engine::Manner;
 use sft_lane::KnownPaths;
 use sft_wire::message::{Durability, PublishMode};
 
@@ -103,6 +104,8 @@ pub struct PushOptions {
     pub durability: Durability,
     /// Whether files are compared by digest and not by size and time; by default not.
     pub checksum: bool,
+    /// How others on the same path are treated; by default as equals.
+    pub manner: Manner,
     /// What is known of the same copy from before; by default nothing.
     pub memory: Option<Arc<dyn LandingMemory>>,
 }
@@ -118,6 +121,8 @@ pub struct PullOptions {
     pub checksum: bool,
     /// Whether set-id bits that the server offers are set here; by default they are dropped and reported.
     pub keep_setid: bool,
+    /// How others on the same path are treated; by default as equals.
+    pub manner: Manner,
     /// What is known of the same copy from before; by default nothing.
     pub memory: Option<Arc<dyn LandingMemory>>,
 }
@@ -160,14 +165,14 @@ impl fmt::Debug for ConnectOptions {
 impl Default for PushOptions {
     fn default() -> Self {
         let (publish, durability) = (PublishMode::Replace, Durability::Commit);
-        Self { publish, durability, checksum: false, memory: None }
+        Self { publish, durability, checksum: false, manner: Manner::default(), memory: None }
     }
 }
 
 impl Default for PullOptions {
     fn default() -> Self {
-        let PushOptions { publish, durability, checksum, memory } = PushOptions::default();
-        Self { publish, durability, checksum, keep_setid: false, memory }
+        let PushOptions { publish, durability, checksum, manner, memory } = PushOptions::default();
+        Self { publish, durability, checksum, keep_setid: false, manner, memory }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Beginning anew with the same arguments is all there is to resuming: what was published is found unchanged, and what
 //! was staged goes on from there (spec/wire.md, "Lost lanes").
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +11,8 @@ use std::time::Instant;
 
 use sft_auth::{Right, Rights};
 use sft_base::EntryPath;
-use sft_engine::{Counters, Event, EventSink, LinkEnd, ReceiveJob, Reception, SendJob, SendSource, Summary};
-use sft_wire::message::{Body, Cancel, EntryKind, Op, Place, Pull, PullSource, Push};
+use sft_engine::{Counters, Event, EventSink, LinkEnd, Manner, ReceiveJob, Reception, SendJob, Summary};
+use sft_wire::message::{Body, Cancel, EntryKind, Op, Place, Pull, PullSource, Push, Window};
 use sft_wire::{Code, WireError};
 use tokio::sync::oneshot;
 
@@ -63,8 +64,13 @@ impl Client {
             let (session, begun) = attempts.begin(self, Op::Push(push.clone())).await?;
             // A directory that is offered may be made, and be found by the next attempt: first the server decides.
             let deciding = (push.place == Place::Auto && is_dir).then_some(&memory);
-            let (placed, outcome) =
-                push_once(&session, begun, &sources, push.checksum, deciding, attempts.events.clone()).await;
+            let job = |window| SendJob {
+                sources: sources.clone(),
+                checksum: push.checksum,
+                manner: options.manner,
+                window: Err(window),
+            };
+            let (placed, outcome) = push_once(&session, begun, job, deciding, attempts.events.clone()).await;
             // The first attempt may have made the directory that the next would then land inside.
             push.place = placed.unwrap_or(push.place);
             let may_look = Rights::from_bits(session.welcome().rights).has(Right::List);
@@ -113,7 +119,9 @@ impl Client {
             let reception =
                 reception.map_err(|error| final_error(sft_engine::TransferError::Local(error)))?;
             let (sources, window) = (sources.clone(), reception.window());
-            let pull = Op::Pull(Pull { sources, checksum: options.checksum, window });
+            let Manner { limit, background } = options.manner;
+            let (checksum, limit) = (options.checksum, limit.map(NonZeroU64::get));
+            let pull = Op::Pull(Pull { sources, checksum, window, limit, background });
             let (session, begun) = attempts.begin(self, pull).await?;
             if destination.place == Place::Exact {
                 // Not before: what a server never let begin lands nowhere.
@@ -348,8 +356,7 @@ fn begin_anew(counters: &Counters) {
 async fn push_once(
     session: &Session,
     begun: Begun,
-    sources: &[SendSource],
-    checksum: bool,
+    job: impl FnOnce(oneshot::Receiver<Result<Window, WireError>>) -> SendJob,
     deciding: Option<&Memory>,
     events: EventSink,
 ) -> (Option<Place>, Outcome) {
@@ -380,13 +387,12 @@ async fn push_once(
             std::future::pending::<()>().await;
         }
     };
-    let job = SendJob { sources: sources.to_vec(), checksum, window: Err(awaited) };
-    let outcome = with(answer, sft_engine::send(port, job, events)).await;
+    let outcome = with(answer, sft_engine::send(port, job(awaited), events)).await;
     cancel.disarm();
     (placed, outcome)
 }
 
-fn accepted(body: Option<Body>) -> (Option<Result<sft_wire::message::Window, WireError>>, Option<Place>) {
+fn accepted(body: Option<Body>) -> (Option<Result<Window, WireError>>, Option<Place>) {
     match body {
         Some(Body::Accepted { window, into }) => {
             (Some(Ok(window)), Some(if into { Place::Into } else { Place::Exact }))

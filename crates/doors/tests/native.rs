@@ -11,7 +11,8 @@ use sft_auth::{ClientKeys, Grant, KeySearch, ServerKey};
 use sft_base::{EntryPath, limits};
 use sft_doors::{Doors, ServeOptions, Server, StopReport};
 use sft_engine::{
-    EventSink, Link, ReceiveJob, Reception, Role, SendJob, SendSource, SessionEvent, Summary, View, send,
+    EventSink, Link, Manner, ReceiveJob, Reception, Role, SendJob, SendSource, SessionEvent, Summary, View,
+    send,
 };
 use sft_lane::{Choice, ConnectOptions, Connection, Dialer, Parts, Pin, Transport, into_data};
 use sft_store::FsStore;
@@ -148,7 +149,7 @@ async fn push_to(session: &mut Session, root: &Path, name: &str, to: &str) -> (S
     session.link.send(Request { id: 1, op: Op::Push(op) }).await;
     let (accepted, window) = oneshot::channel();
     let sources = vec![SendSource { view: view(root), path: path(name), landing: path(name) }];
-    let job = SendJob { sources, checksum: false, window: Err(window) };
+    let job = SendJob { sources, checksum: false, manner: Manner::default(), window: Err(window) };
     let sink = EventSink::new().0;
     let sending = tokio::spawn(send(port, job, sink.clone()));
     match reply(session).await {
@@ -174,7 +175,13 @@ async fn pull(session: &mut Session, name: &str, root: &Path) -> Summary {
     let window = reception.window();
     let receiving = tokio::spawn(reception.receive(port, EventSink::new().0));
     let sources = vec![PullSource { path: path(name), contents: false }];
-    session.link.send(Request { id: 2, op: Op::Pull(Pull { sources, checksum: false, window }) }).await;
+    session
+        .link
+        .send(Request {
+            id: 2,
+            op: Op::Pull(Pull { sources, checksum: false, window, limit: None, background: false }),
+        })
+        .await;
     assert!(matches!(reply(session).await, Body::Accepted { .. }));
     tokio::time::timeout(Duration::from_secs(60), receiving).await.unwrap().unwrap().unwrap()
 }
@@ -279,8 +286,15 @@ async fn data_for_a_transfer_that_takes_none_is_not_kept() {
     let (mut parts, _) = open(raced.first, &served).await;
     let sources = vec![PullSource { path: path("file"), contents: false }];
     let window = Window { bytes: 1 << 20, entries: 1 };
-    write(&mut parts, Request { id: 5, op: Op::Pull(Pull { sources, checksum: false, window }) }.into())
-        .await;
+    write(
+        &mut parts,
+        Request {
+            id: 5,
+            op: Op::Pull(Pull { sources, checksum: false, window, limit: None, background: false }),
+        }
+        .into(),
+    )
+    .await;
     let accepted = loop {
         if let ControlMessage::Reply(reply) = read(&mut parts).await {
             break reply;

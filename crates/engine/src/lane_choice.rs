@@ -7,6 +7,8 @@
 
 use sft_lane::Transport;
 
+use crate::send::Manner;
+
 /// What is known of one lane that is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LaneStanding {
@@ -22,6 +24,8 @@ pub(crate) struct LaneStanding {
 #[derive(Debug)]
 pub(crate) struct LaneChoice {
     short_path: bool,
+    /// One lane is enough, or all that should be used.
+    one_lane: bool,
     next_probe_ms: u64,
     state: State,
 }
@@ -45,9 +49,12 @@ struct Mark {
 }
 
 impl LaneChoice {
-    /// Nothing is known but the path.
-    pub(crate) fn new(short_path: bool) -> Self {
-        Self { short_path, next_probe_ms: PROBE_EVERY_MS, state: State::Alone }
+    /// Nothing is known but the path. Of the transports QUIC alone can leave it to others. Where we slow ourselves down, one lane
+    /// does, and that it is slow is no reason to try others.
+    pub(crate) fn new(short_path: bool, manner: &Manner) -> Self {
+        let one_lane = manner.background || manner.limit.is_some();
+        let short_path = short_path && !manner.background;
+        Self { short_path, one_lane, next_probe_ms: PROBE_EVERY_MS, state: State::Alone }
     }
 
     /// The lanes to use now: those of the better transport while one of them is sound, else all.
@@ -57,7 +64,12 @@ impl LaneChoice {
         let is_better = |lane: &LaneStanding| lane.transport == better;
         let alone = !matches!(self.state, State::Sharing { .. })
             && lanes.iter().any(|lane| is_better(lane) && lane.is_sound);
-        lanes.iter().filter(|lane| !alone || is_better(lane)).map(|lane| lane.id).collect()
+        let chosen = lanes.iter().filter(|lane| !alone || is_better(lane));
+        if self.one_lane {
+            let sound = chosen.clone().find(|lane| lane.is_sound).or_else(|| chosen.clone().next());
+            return sound.map(|lane| lane.id).into_iter().collect();
+        }
+        chosen.map(|lane| lane.id).collect()
     }
 
     /// A lane that should be given one unit besides, to learn how quick it is. None while `left`, the bytes that are known
@@ -66,6 +78,7 @@ impl LaneChoice {
         let is_up = |transport| lanes.iter().find(|lane| lane.transport == transport && lane.is_sound);
         let left_ms = u128::from(left) * u128::from(now_ms) / u128::from(Mark::of(now_ms, lanes).quic.max(1));
         let is_due = !self.short_path
+            && !self.one_lane
             && matches!(self.state, State::Alone)
             && now_ms >= self.next_probe_ms
             && left_ms >= PROBE_LEFT_MS
@@ -154,7 +167,7 @@ mod tests {
     #[test]
     fn one_transport_carries_all_while_it_is_sound() {
         for (short, expected, other) in [(true, vec![1, 2], vec![0]), (false, vec![0], vec![1, 2])] {
-            let mut choice = LaneChoice::new(short);
+            let mut choice = LaneChoice::new(short, &Manner::default());
             let mut up = lanes(0, 0);
             assert_eq!(choice.lanes(0, &up), expected);
             for lane in up.iter_mut().filter(|lane| expected.contains(&lane.id)) {
@@ -168,20 +181,20 @@ mod tests {
 
     #[test]
     fn on_a_short_path_nothing_is_probed() {
-        assert_eq!(LaneChoice::new(true).probe_due(1_000_000, MUCH, &lanes(0, 0)), None);
+        assert_eq!(LaneChoice::new(true, &Manner::default()).probe_due(1_000_000, MUCH, &lanes(0, 0)), None);
     }
 
     #[test]
     fn nothing_is_probed_towards_the_end() {
         // 1 MiB a second.
-        let (choice, lanes) = (LaneChoice::new(false), lanes(20 * MIB, 0));
+        let (choice, lanes) = (LaneChoice::new(false, &Manner::default()), lanes(20 * MIB, 0));
         assert_eq!(choice.probe_due(20_000, 10 * MIB, &lanes), Some(1));
         assert_eq!(choice.probe_due(20_000, 10 * MIB - 1, &lanes), None);
     }
 
     #[test]
     fn a_probe_that_is_slow_changes_nothing() {
-        let mut choice = LaneChoice::new(false);
+        let mut choice = LaneChoice::new(false, &Manner::default());
         assert_eq!(choice.probe_due(PROBE_EVERY_MS - 1, MUCH, &lanes(9 * MIB, 0)), None);
         assert_eq!(choice.probe_due(PROBE_EVERY_MS, MUCH, &lanes(9 * MIB, 0)), Some(1));
         choice.probe_begun(1, PROBE_EVERY_MS, &lanes(9 * MIB, 0));
@@ -193,7 +206,7 @@ mod tests {
 
     #[test]
     fn where_udp_is_slowed_down_all_lanes_are_used_until_it_is_quick_again() {
-        let mut choice = LaneChoice::new(false);
+        let mut choice = LaneChoice::new(false, &Manner::default());
         choice.probe_begun(1, 5_000, &lanes(5 * MIB, 0));
         assert_eq!(choice.lanes(6_000, &lanes(6 * MIB, MIB)), [0, 1, 2]);
         assert_eq!(choice.probe_due(60_000, MUCH, &lanes(6 * MIB, MIB)), None);
@@ -203,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_probe_whose_lane_goes_or_that_never_comes_is_let_be() {
-        let mut choice = LaneChoice::new(false);
+        let mut choice = LaneChoice::new(false, &Manner::default());
         choice.probe_begun(1, 5_000, &lanes(0, 0));
         assert_eq!(choice.lanes(5_100, &lanes(MIB, 0)[..1]), [0]);
         assert_eq!(choice.probe_due(10_100, MUCH, &lanes(MIB, 0)), Some(1));
@@ -212,5 +225,19 @@ mod tests {
         assert_eq!(choice.probe_due(35_099, MUCH, &lanes(MIB, 0)), None, "it is under way");
         choice.lanes(30_100, &lanes(MIB, 0));
         assert_eq!(choice.probe_due(35_100, MUCH, &lanes(MIB, 0)), Some(1));
+    }
+
+    #[test]
+    fn who_slows_down_uses_one_lane_and_yields_over_quic() {
+        let limit = std::num::NonZeroU64::new(1);
+        let mut limited = LaneChoice::new(true, &Manner { limit, background: false });
+        assert_eq!(limited.lanes(0, &lanes(0, 0)), [1]);
+        let mut doubtful = lanes(0, 0);
+        doubtful[1].is_sound = false;
+        assert_eq!(limited.lanes(0, &doubtful), [2]);
+        let mut background = LaneChoice::new(true, &Manner { limit: None, background: true });
+        assert_eq!(background.lanes(0, &lanes(0, 0)), [0]);
+        assert_eq!(background.lanes(0, &lanes(0, 0)[1..]), [1], "where there is no UDP");
+        assert_eq!(background.probe_due(60_000, MUCH, &lanes(0, 0)), None);
     }
 }

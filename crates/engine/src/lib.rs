@@ -27,5 +27,5 @@ pub use leftovers::{Leftovers, Moment};
 pub use link::{LaneInfo, Link, LinkEnd, Role, SessionEvent, TransferPort, is_short_path};
 pub use open_file::OpenFile;
 pub use receive::{ReceiveJob, Reception};
-pub use send::{SendJob, SendSource, TransferError, send};
+pub use send::{Manner, SendJob, SendSource, TransferError, send};
 pub use view::View;

@@ -4,11 +4,12 @@
 //! lanes, and by the process's budget of buffers.
 
 use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sft_base::EntryPath;
-use sft_lane::Transport;
+use sft_lane::{Pace, Transport};
 use sft_wire::message::{Entry, EntryKind, Window, frame};
 use sft_wire::{ControlMessage, Job, Outcome, Sender, SenderEvent, WireError, encode_pack, encode_piece};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -28,8 +29,19 @@ pub struct SendJob {
     pub sources: Vec<SendSource>,
     /// Offer the digest of every file, so that contents are compared.
     pub checksum: bool,
+    /// How it goes about it.
+    pub manner: Manner,
     /// The receiver's windows, when they are known from the start; else they come, or a refusal does.
     pub window: Result<Window, oneshot::Receiver<Result<Window, WireError>>>,
+}
+
+/// How a transfer treats others on the same path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// Bytes of content a second, at most.
+    pub limit: Option<NonZeroU64>,
+    /// Leave the path to others.
+    pub background: bool,
 }
 
 /// One source of a transfer.
@@ -79,7 +91,9 @@ pub async fn send(port: TransferPort, job: SendJob, events: EventSink) -> Result
         jobs_local: 0,
         results,
         share: SendShare::join(),
-        choice: LaneChoice::new(is_short_path(port.link.connection().rtt())),
+        choice: LaneChoice::new(is_short_path(port.link.connection().rtt()), &job.manner),
+        pace: job.manner.limit.map(Pace::new),
+        background: job.manner.background,
         summary: Summary::default(),
         events,
         transfer: port.id,
@@ -102,6 +116,8 @@ struct SendDriver {
     results: mpsc::UnboundedSender<Done>,
     share: SendShare,
     choice: LaneChoice,
+    pace: Option<Pace>,
+    background: bool,
     summary: Summary,
     events: EventSink,
 }
@@ -316,7 +332,8 @@ impl SendDriver {
     }
 
     fn spawn_unit(&self, job: Job, lane: LaneInfo) {
-        let (transfer, results) = (self.transfer, self.results.clone());
+        let transfer = self.transfer;
+        let way = Way { lane, pace: self.pace.clone(), results: self.results.clone() };
         match job {
             Job::Pack { unit, files } => {
                 let files: Vec<_> =
@@ -324,7 +341,8 @@ impl SendDriver {
                 tokio::spawn(async move {
                     let buffer = SendShare::buffer().await;
                     let (header, content) = blocking(move || read::pack(transfer, unit, files)).await;
-                    send_unit(frame::PACK, unit, encode_pack(&header), content, lane, results, buffer).await;
+                    let header = encode_pack(&header);
+                    way.send(frame::PACK, unit, header, content, buffer).await;
                 });
             }
             Job::Piece { unit, entry, range } => {
@@ -333,20 +351,14 @@ impl SendDriver {
                     let buffer = SendShare::buffer().await;
                     match blocking(move || read::piece(transfer, unit, entry, range, &file)).await {
                         Ok((header, content)) => {
-                            let _ = results.send(Done::Read { entry, offset: header.offset, cv: header.cv });
-                            send_unit(
-                                frame::PIECE,
-                                unit,
-                                encode_piece(&header),
-                                content,
-                                lane,
-                                results,
-                                buffer,
-                            )
-                            .await;
+                            let _ =
+                                way.results.send(Done::Read { entry, offset: header.offset, cv: header.cv });
+                            let header = encode_piece(&header);
+                            way.send(frame::PIECE, unit, header, content, buffer).await;
                         }
                         Err(error) => {
-                            let _ = results.send(Done::ReadFailed { unit, lane: lane.id, error });
+                            let lane = way.lane.id;
+                            let _ = way.results.send(Done::ReadFailed { unit, lane, error });
                         }
                     }
                 });
@@ -441,6 +453,9 @@ impl SendDriver {
         for lane in now {
             if self.lanes.iter().all(|load| load.lane.id != lane.id) {
                 self.events.tell(Event::LaneUp { transport: lane.transport });
+                if self.background {
+                    lane.sender.yield_to_others(true);
+                }
                 let bytes_written = lane.sender.bytes_written();
                 self.lanes.push(LaneLoad { lane, units: 0, bytes_written });
             }
@@ -504,6 +519,14 @@ impl SendDriver {
     }
 }
 
+impl Drop for SendDriver {
+    fn drop(&mut self) {
+        if self.background {
+            self.lanes.iter().for_each(|load| load.lane.sender.yield_to_others(false));
+        }
+    }
+}
+
 /// What an entry counts to people: the end of a directory is not another one.
 pub(crate) fn counts(entry: &Entry) -> u64 {
     u64::from(entry.kind != EntryKind::DirEnd)
@@ -525,24 +548,33 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     }
 }
 
-async fn send_unit(
-    ty: u64,
-    unit: u64,
-    header: Vec<u8>,
-    content: bytes::Bytes,
+/// What a unit needs to go out.
+struct Way {
     lane: LaneInfo,
+    pace: Option<Pace>,
     results: mpsc::UnboundedSender<Done>,
-    buffer: OwnedSemaphorePermit,
-) {
-    let bytes = content.len() as u64;
-    // A driver that is gone wants no results.
-    let _ = results.send(Done::Begun { unit, lane: lane.id });
-    // What is oldest goes first: a receiver waits for it longest.
-    let priority = i32::MAX - (unit % (i32::MAX as u64)) as i32;
-    let sending = lane.sender.send(ty, header.into(), content, priority);
-    let sent = SendShare::hand_over(buffer, sending).await;
-    let lost = sent.err().map(|error| error.to_string());
-    let _ = results.send(Done::Sent { unit, lane: lane.id, transport: lane.transport, bytes, lost });
+}
+
+impl Way {
+    async fn send(
+        self,
+        ty: u64,
+        unit: u64,
+        header: Vec<u8>,
+        content: bytes::Bytes,
+        buffer: OwnedSemaphorePermit,
+    ) {
+        let Self { lane, pace, results } = self;
+        let bytes = content.len() as u64;
+        // A driver that is gone wants no results.
+        let _ = results.send(Done::Begun { unit, lane: lane.id });
+        // What is oldest goes first: a receiver waits for it longest.
+        let priority = i32::MAX - (unit % (i32::MAX as u64)) as i32;
+        let sending = lane.sender.send_at(pace.as_ref(), ty, header.into(), content, priority);
+        let sent = SendShare::hand_over(buffer, sending).await;
+        let lost = sent.err().map(|error| error.to_string());
+        let _ = results.send(Done::Sent { unit, lane: lane.id, transport: lane.transport, bytes, lost });
+    }
 }
 
 /// How often lanes are looked at, and work is given out whatever happens: towards its end little else wakes a transfer.

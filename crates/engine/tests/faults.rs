@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use sft_auth::Grant;
 use sft_base::limits::PIECE_BYTES;
-use sft_engine::{EventSink, ReceiveJob, Reception, SendJob, SendSource, Summary, TransferError, View, send};
+use sft_engine::{
+    EventSink, Manner, ReceiveJob, Reception, SendJob, SendSource, Summary, TransferError, View, send,
+};
 use sft_store::{Attributes, FaultStore, MemStore, Op, Publish, Store, StoreError};
 use sft_wire::Code;
 use sft_wire::message::{Durability, Place, PublishMode};
@@ -58,7 +60,7 @@ async fn transfer(
     let window = reception.window();
     let receiving = tokio::spawn(reception.receive(server.transfer(1), EventSink::new().0));
     let sources = vec![SendSource { view: view(from), path: path("t"), landing: path("t") }];
-    let job = SendJob { sources, checksum: false, window: Ok(window) };
+    let job = SendJob { sources, checksum: false, manner: Manner::default(), window: Ok(window) };
     let sending = tokio::spawn(send(client.transfer(1), job, EventSink::new().0));
     (within(sending).await.unwrap(), within(receiving).await.unwrap())
 }

@@ -12,8 +12,11 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::control::{Sink, Source};
 use crate::frames::{Frame, FrameReader, FrameWriter, encoded_header};
+use crate::pace::Turn;
 use crate::quic::{DATA_STREAMS_READ_MAX, SendMemory, fit_send_window};
-use crate::{ConnectionHandle, ControlReader, ControlWriter, LaneError, Misbehaviour, Transport};
+use crate::{
+    ConnectionHandle, ControlReader, ControlWriter, LaneError, Misbehaviour, Pace, Transport, congestion,
+};
 
 /// Makes a data lane of a TCP connection whose first frame said so. What was read ahead is kept.
 ///
@@ -56,13 +59,36 @@ impl DataSender {
     /// - Priority: on QUIC the frame with the highest goes first among those that wait; TCP keeps the order of calls.
     /// - Cancelling: on QUIC a dropped future takes the frame back, on TCP the frame may still be sent whole.
     pub async fn send(&self, ty: u64, header: Bytes, body: Bytes, priority: i32) -> Result<(), LaneError> {
+        self.send_at(None, ty, header, body, priority).await
+    }
+
+    /// The same, no faster than that. Frames that share a pace go one after the other.
+    pub async fn send_at(
+        &self,
+        pace: Option<&Pace>,
+        ty: u64,
+        header: Bytes,
+        body: Bytes,
+        priority: i32,
+    ) -> Result<(), LaneError> {
+        let turn = match pace {
+            Some(pace) => Some(pace.turn().await),
+            None => None,
+        };
         match &self.0 {
-            Outlet::Quic(connection) => send_stream(connection, ty, header, body, priority).await,
+            Outlet::Quic(connection) => send_stream(connection, ty, header, body, priority, turn).await,
             Outlet::Tcp(outlet) => {
                 let mut frames = outlet.frames.lock().await;
                 frames.feed(ty, &[header, body]);
-                frames.flush().await.map_err(|error| outlet.handle.end(error))
+                frames.flush_at(turn).await.map_err(|error| outlet.handle.end(error))
             }
+        }
+    }
+
+    /// Leaves the path to others, or no longer: over QUIC for the whole connection; what TCP does is the system's business.
+    pub fn yield_to_others(&self, yields: bool) {
+        if let Outlet::Quic(connection) = &self.0 {
+            congestion::yield_to_others(connection, yields);
         }
     }
 
@@ -108,12 +134,13 @@ async fn send_stream(
     header: Bytes,
     body: Bytes,
     priority: i32,
+    turn: Option<Turn<'_>>,
 ) -> Result<(), LaneError> {
     let mut head = encoded_header(ty, (header.len() + body.len()) as u64);
     head.extend_from_slice(&header);
     let mut stream = UnfinishedStream(Some(connection.open_uni().await?));
     let memory = fit_send_window(connection);
-    stream.write(head.into(), body, memory, priority).await
+    stream.write(head.into(), body, memory, priority, turn).await
 }
 
 /// A stream that is reset when it is dropped before its end; quinn alone would end it as if it were whole.
@@ -126,10 +153,24 @@ impl UnfinishedStream {
         body: Bytes,
         memory: SendMemory,
         priority: i32,
+        turn: Option<Turn<'_>>,
     ) -> Result<(), LaneError> {
         if let Some(stream) = &mut self.0 {
             // A stream that is gone already fails at the next write.
             let _ = stream.set_priority(priority);
+            if let Some(mut turn) = turn {
+                for mut part in [head, body] {
+                    while !part.is_empty() {
+                        let next = part.split_to(turn.part_bytes().min(part.len()));
+                        turn.spend(next.len()).await;
+                        // A copy goes when it is acknowledged; a part of the whole would keep the whole.
+                        stream.write_chunk(Bytes::copy_from_slice(&next)).await?;
+                    }
+                }
+                let _ = stream.finish();
+                self.0 = None;
+                return Ok(());
+            }
             match memory {
                 SendMemory::Ample => stream.write_all_chunks(&mut [head, body]).await?,
                 SendMemory::Scarce => {

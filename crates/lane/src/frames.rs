@@ -9,6 +9,7 @@ use sft_base::Buffer;
 use sft_base::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::pace::Turn;
 use crate::{LaneError, Misbehaviour};
 
 /// One frame as it came.
@@ -150,9 +151,19 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 
     /// Writes everything that was fed.
     pub(crate) async fn flush(&mut self) -> Result<(), LaneError> {
+        self.flush_at(None).await
+    }
+
+    /// The same, no faster than this turn allows.
+    pub(crate) async fn flush_at(&mut self, mut turn: Option<Turn<'_>>) -> Result<(), LaneError> {
         self.end_tail();
         while let Some(front) = self.queue.front_mut() {
-            let written = self.sink.write(front).await.map_err(LaneError::from_io)?;
+            let most = turn.as_ref().map_or(usize::MAX, Turn::part_bytes).min(front.len());
+            let written = self.sink.write(&front[..most]).await.map_err(LaneError::from_io)?;
+            if let Some(turn) = &mut turn {
+                self.sink.flush().await.map_err(LaneError::from_io)?;
+                turn.spend(written).await;
+            }
             if written == 0 {
                 return Err(LaneError::from_io(std::io::ErrorKind::WriteZero.into()));
             }

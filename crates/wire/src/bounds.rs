@@ -239,7 +239,8 @@ impl Bounded for PackHeader {
 
 fn check_pull(pull: &Pull) -> Result<(), Broken> {
     rule(!pull.sources.is_empty(), "`sources` names one at least")?;
-    at_most("sources", limits::PULL_SOURCES_MAX, pull.sources.len())
+    at_most("sources", limits::PULL_SOURCES_MAX, pull.sources.len())?;
+    rule(pull.limit.is_none_or(|limit| limit >= limits::RATE_MIN), "`limit` is at least RATE_MIN")
 }
 
 fn check_error(error: &WireError) -> Result<(), Broken> {

@@ -58,7 +58,7 @@ fn places() -> Vec<(&'static str, ControlMessage)> {
         ("read", ask(Op::Read { path: mark(), offset: 0, length: 1 })),
         ("read-link", ask(Op::ReadLink { path: mark() })),
         ("push", ask(Op::Push(push))),
-        ("pull", ask(Op::Pull(Pull { sources, checksum: false, window }))),
+        ("pull", ask(Op::Pull(Pull { sources, checksum: false, window, limit: None, background: false }))),
         (
             "reply entries",
             Reply { id: 1, more: false, body: Body::Entries { entries: vec![entry()] } }.into(),

@@ -1,11 +1,12 @@
 //! Answers requests: one function for each operation, all through a view (spec/wire.md, "Requests").
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use sft_base::{EntryPath, limits};
 use sft_engine::{
-    EventSink, Link, ReceiveJob, Reception, SendJob, SendSource, SessionEvent, TransferError, TransferPort,
-    View, send, unapplied_on_wire, wire_error,
+    EventSink, Link, Manner, ReceiveJob, Reception, SendJob, SendSource, SessionEvent, TransferError,
+    TransferPort, View, send, unapplied_on_wire, wire_error,
 };
 use sft_store::{Attributes, Stat};
 use sft_wire::message::{Body, Entry, Op, Pull, PullSource, Push, Reply, Request, Window};
@@ -202,7 +203,8 @@ async fn take_pull(link: &Link, view: View, pull: Pull, port: TransferPort) {
         entries: pull.window.entries.min(limits::WINDOW_ENTRIES_MAX),
     };
     let (sink, _) = EventSink::new();
-    let job = SendJob { sources, checksum: pull.checksum, window: Ok(window) };
+    let manner = Manner { limit: pull.limit.and_then(NonZeroU64::new), background: pull.background };
+    let job = SendJob { sources, checksum: pull.checksum, manner, window: Ok(window) };
     let outcome = send(port, job, sink).await;
     report(link, id, outcome).await;
 }

@@ -3,12 +3,14 @@
 use std::any::Any;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
 use super::steering::{Known, Steering};
+use super::yielding::Yielding;
 use crate::KnownPath;
 
 /// Makes a controller for each path of each connection.
@@ -35,13 +37,30 @@ pub(crate) fn learned(connection: &quinn::Connection) -> Option<(u64, Duration)>
 struct Following {
     begun: Instant,
     steering: Steering,
+    yielding: Yielding,
+    /// Shared with every clone: whether to yield.
+    yields: Arc<AtomicBool>,
+    in_flight: u64,
 }
 
 impl ControllerFactory for FollowPath {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         // Connections that begin together must not probe together.
         let seed = RandomState::new().build_hasher().finish();
-        Box::new(Following { begun: now, steering: Steering::new(current_mtu, seed, self.known) })
+        Box::new(Following {
+            begun: now,
+            steering: Steering::new(current_mtu, seed, self.known),
+            yielding: Yielding::new(current_mtu),
+            yields: Arc::default(),
+            in_flight: 0,
+        })
+    }
+}
+
+/// Makes a connection leave its path to others, or no longer.
+pub(crate) fn yield_to_others(connection: &quinn::Connection, yields: bool) {
+    if let Ok(following) = connection.congestion_state().into_any().downcast::<Following>() {
+        following.yields.store(yields, Ordering::Relaxed);
     }
 }
 
@@ -54,10 +73,14 @@ impl Following {
 impl Controller for Following {
     fn on_sent(&mut self, now: Instant, bytes: u64, _last_packet_number: u64) {
         self.steering.on_sent(self.time(now), bytes);
+        self.in_flight += bytes;
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, _app_limited: bool, _rtt: &RttEstimator) {
-        self.steering.on_acked(self.time(now), self.time(sent), bytes);
+        let (now, sent) = (self.time(now), self.time(sent));
+        self.steering.on_acked(now, sent, bytes);
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        self.yielding.on_acked(now, sent, bytes, self.in_flight);
     }
 
     fn on_end_acks(
@@ -67,6 +90,7 @@ impl Controller for Following {
         app_limited: bool,
         _largest_packet_num_acked: Option<u64>,
     ) {
+        self.in_flight = in_flight;
         self.steering.on_acks_end(self.time(now), in_flight, app_limited);
     }
 
@@ -78,6 +102,13 @@ impl Controller for Following {
         lost_bytes: u64,
     ) {
         let (now, sent) = (self.time(now), self.time(sent));
+        self.in_flight = self.in_flight.saturating_sub(lost_bytes);
+        if is_persistent_congestion {
+            self.yielding.on_outage(now);
+        } else {
+            // A mark is as good as a loss.
+            self.yielding.on_lost(lost_bytes.max(MARK_BYTES));
+        }
         match lost_bytes {
             // quinn's way to say that a packet was marked.
             0 => self.steering.on_marked(now, sent),
@@ -88,15 +119,16 @@ impl Controller for Following {
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
         self.steering.on_mtu(new_mtu);
+        self.yielding.on_mtu(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        self.steering.window()
+        if self.yields.load(Ordering::Relaxed) { self.yielding.window() } else { self.steering.window() }
     }
 
     fn metrics(&self) -> ControllerMetrics {
         let mut metrics = ControllerMetrics::default();
-        metrics.congestion_window = self.steering.window();
+        metrics.congestion_window = self.window();
         metrics.pacing_rate = self.steering.bandwidth().map(|rate| (rate * 8.0) as u64);
         metrics
     }
@@ -113,3 +145,6 @@ impl Controller for Following {
         self
     }
 }
+
+/// What a mark counts as.
+const MARK_BYTES: u64 = 1200;

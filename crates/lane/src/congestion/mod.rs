@@ -3,6 +3,7 @@
 //!
 //! - [`FollowPath`]: what quinn is given.
 //! - `steering`: the phases and the window, without clock, socket or type of quinn's.
+//! - `yielding`: the window of what runs in the background.
 //! - `path`, `deliveries`, `rounds`: what is known, and how it is measured.
 
 mod adapter;
@@ -12,5 +13,6 @@ mod rounds;
 #[cfg(test)]
 mod simulation;
 mod steering;
+mod yielding;
 
-pub(crate) use adapter::{FollowPath, learned};
+pub(crate) use adapter::{FollowPath, learned, yield_to_others};

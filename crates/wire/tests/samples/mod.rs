@@ -132,7 +132,7 @@ fn requests() -> Vec<Sample<ControlMessage>> {
         ),
         (
             "pull",
-            "docs, and what is in music",
+            "docs, and what is in music, 2.5 MB a second at most, in the background",
             ask(
                 14,
                 Op::Pull(Pull {
@@ -142,6 +142,8 @@ fn requests() -> Vec<Sample<ControlMessage>> {
                     ],
                     checksum: true,
                     window: window(),
+                    limit: Some(2_500_000),
+                    background: true,
                 }),
             ),
         ),

@@ -131,11 +131,16 @@ fn push() -> impl Strategy<Value = Push> {
 
 fn pull() -> impl Strategy<Value = Pull> {
     let source = (path(0), any::<bool>()).prop_map(|(path, contents)| PullSource { path, contents });
-    (vec(source, 1..5), any::<bool>(), window()).prop_map(|(sources, checksum, window)| Pull {
-        sources,
-        checksum,
-        window,
-    })
+    let limit = option::of(limits::RATE_MIN..);
+    (vec(source, 1..5), any::<bool>(), window(), limit, any::<bool>()).prop_map(
+        |(sources, checksum, window, limit, background)| Pull {
+            sources,
+            checksum,
+            window,
+            limit,
+            background,
+        },
+    )
 }
 
 fn reply() -> impl Strategy<Value = Reply> {

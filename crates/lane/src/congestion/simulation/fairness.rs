@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::scenario::{ms, path};
+use super::scenario::{lossy, ms, path};
 use super::sender::Supply;
 use super::{Who, World, seeds};
 
@@ -60,5 +60,35 @@ fn flows_of_ours_share_about_equally() {
                 assert!(fair, "SFT_SIM_SEED={seed}: {rtt} ms, queue of {queue}: {shares:?}");
             }
         }
+    }
+}
+
+#[test]
+fn the_background_leaves_the_path_to_all_others_and_takes_what_they_leave() {
+    for (rtt, queue) in paths() {
+        for seed in seeds(2) {
+            // Beside CUBIC there is always a queue; ours keeps none, so there is room to see now and then.
+            for (rival, most) in [(Who::Cubic, 0.1), (Who::Ours, 0.25)] {
+                let shares = shares(rtt, queue, &[rival, Who::Background], seed);
+                let yields = shares[1] <= most && shares.iter().sum::<f64>() > 0.9;
+                assert!(
+                    yields,
+                    "SFT_SIM_SEED={seed}: {rtt} ms, queue of {queue}: {rival:?}, background: {shares:?}"
+                );
+            }
+            let alone = shares(rtt, queue, &[Who::Background], seed);
+            assert!(alone[0] > 0.85, "SFT_SIM_SEED={seed}: {rtt} ms, queue of {queue}, alone: {alone:?}");
+        }
+    }
+}
+
+#[test]
+fn the_background_is_not_slowed_by_a_little_loss() {
+    for seed in seeds(3) {
+        let mut world = World::new(lossy(100.0, 40, 0.01, seed), seed);
+        world.add(Who::Background, Duration::ZERO, Supply::Endless);
+        world.run(Duration::from_secs(20));
+        let share = world.rate(0, Duration::from_secs(5), Duration::from_secs(20)) / 100e6;
+        assert!(share > 0.8, "SFT_SIM_SEED={seed}: {share}");
     }
 }

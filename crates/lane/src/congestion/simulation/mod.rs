@@ -20,6 +20,7 @@ use self::link::Link;
 use self::rivals::Rival;
 use self::sender::{Ack, Governor, PACKET, Receiver, Sender, Supply};
 use super::steering::{Known, Steering};
+use super::yielding::Yielding;
 
 /// One bottleneck and who sends through it.
 struct World {
@@ -58,6 +59,8 @@ enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     Ours,
+    /// Ours in the background.
+    Background,
     Cubic,
     Reno,
 }
@@ -85,10 +88,11 @@ impl World {
         let seed = self.seed * 1000 + self.flows.len() as u64;
         let governor: Box<dyn Governor> = match who {
             Who::Ours => Box::new(Steering::new(PACKET as u16, Dice::new(seed).roll().to_bits(), known)),
+            Who::Background => Box::new(Yields { yielding: Yielding::new(PACKET as u16), in_flight: 0 }),
             Who::Cubic => Box::new(Rival::cubic(PACKET)),
             Who::Reno => Box::new(Rival::reno(PACKET)),
         };
-        let ours = who == Who::Ours;
+        let ours = matches!(who, Who::Ours | Who::Background);
         let mut sender = Sender::new(governor, ours, supply, begins);
         sender.know_rtt(2 * self.link.delays[0].1);
         let receiver = Receiver::new(if ours { 10 } else { 2 });
@@ -240,5 +244,43 @@ impl Governor for Steering {
 
     fn window(&self) -> u64 {
         Self::window(self)
+    }
+}
+
+/// The window of the background, with what is on the way.
+struct Yields {
+    yielding: Yielding,
+    in_flight: u64,
+}
+
+impl Governor for Yields {
+    fn on_sent(&mut self, _now: Duration, bytes: u64) {
+        self.in_flight += bytes;
+    }
+
+    fn on_acked(&mut self, now: Duration, sent: Duration, bytes: u64) {
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        self.yielding.on_acked(now, sent, bytes, self.in_flight);
+    }
+
+    fn on_acks_end(&mut self, _now: Duration, in_flight: u64, _app_limited: bool) {
+        self.in_flight = in_flight;
+    }
+
+    fn on_lost(&mut self, now: Duration, _sent: Duration, bytes: u64, outage: bool) {
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        if outage {
+            self.yielding.on_outage(now);
+        } else {
+            self.yielding.on_lost(bytes);
+        }
+    }
+
+    fn on_marked(&mut self, _now: Duration, _sent: Duration) {
+        self.yielding.on_lost(PACKET);
+    }
+
+    fn window(&self) -> u64 {
+        self.yielding.window()
     }
 }
