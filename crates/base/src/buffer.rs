@@ -19,20 +19,30 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// The beginning of every buffer is aligned to this, in bytes: what direct writes ask for at most.
+    /// What buffers are aligned to, in bytes: what direct writes ask for at most.
     pub const ALIGN: usize = 4096;
 
-    /// An empty buffer with room for so many bytes.
+    /// An empty buffer with room for so many bytes, whose beginning is aligned.
     pub fn take(room: usize) -> Self {
+        Self::take_at(room, 0)
+    }
+
+    /// The same, but it is the end of the room that is aligned: of a frame that is a header and then a piece, the piece.
+    pub fn take_ending_aligned(room: usize) -> Self {
+        Self::take_at(room, room.next_multiple_of(Self::ALIGN) - room)
+    }
+
+    /// `shift` is less than [`Self::ALIGN`].
+    fn take_at(room: usize, shift: usize) -> Self {
         let space = if is_pooled(room) {
-            lock().take().unwrap_or_else(|| vec![0; ROOM_MAX + Self::ALIGN])
+            lock().take().unwrap_or_else(|| vec![0; ROOM_MAX + 2 * Self::ALIGN])
         } else {
-            vec![0; room + Self::ALIGN]
+            vec![0; room + 2 * Self::ALIGN]
         };
         let start = space.as_ptr().align_offset(Self::ALIGN);
         // The documentation of `align_offset` allows it to fail; it does not where there are addresses.
         let start = if start < Self::ALIGN { start } else { 0 };
-        Self { space, start, room, filled: 0 }
+        Self { space, start: start + shift, room, filled: 0 }
     }
 
     /// A buffer that holds a copy.
@@ -160,6 +170,9 @@ mod tests {
             assert!(buffer.iter().all(|byte| *byte == 7));
             buffer.truncate(1);
             assert_eq!(buffer.len(), (room / 2).min(1));
+            let mut ending = Buffer::take_ending_aligned(room);
+            assert_eq!(ending.unfilled().len(), room);
+            assert_eq!(ending.unfilled().as_ptr_range().end as usize % Buffer::ALIGN, 0);
         }
         assert_eq!(&*Buffer::copy_of(b"abc"), b"abc");
     }

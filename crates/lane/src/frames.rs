@@ -78,7 +78,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// Moves what came of a large payload to where the rest will be read.
     fn begin_large(&mut self, ty: u64, header_bytes: usize, payload_bytes: usize) {
-        let mut payload = Buffer::take(payload_bytes);
+        // What is written to disk without another copy must lie aligned, and is the last part of its frame.
+        let mut payload = Buffer::take_ending_aligned(payload_bytes);
         payload.extend_from_slice(&self.buffer[header_bytes..]);
         self.buffer.clear();
         self.large = Some(Large { ty, payload });
