@@ -1,8 +1,7 @@
 //! The receiving end of one transfer, as a pure machine (spec/wire.md, "Receiver").
 //!
 //! The driver looks at the store, writes and publishes; this checks that the sender keeps to the protocol, decides when
-//! a file is complete and verified, and says what is wanted, acknowledged and settled. Memory is bounded by the windows
-//! it grants.
+//! a file is verified, says what is wanted, acknowledged and settled. Memory is bounded by the windows it grants.
 
 use std::collections::BTreeMap;
 
@@ -28,6 +27,8 @@ pub struct Receiver {
     last_seen: bool,
     /// Offered and not settled.
     entries: BTreeMap<u64, Incoming>,
+    /// Of the entries below this number, none are open but ends of directories whose attributes are being set.
+    ends_seen: u64,
     /// Data units that have come, whether worked on or done.
     units: ByteRanges,
     totals: Done,
@@ -145,6 +146,7 @@ impl Receiver {
             next_entry: 0,
             last_seen: false,
             entries: BTreeMap::new(),
+            ends_seen: 0,
             units: ByteRanges::new(),
             totals: Done { transfer, committed: 0, unchanged: 0, failed: 0 },
             want: Want { transfer, whole: Vec::new(), partial: Vec::new() },
@@ -529,17 +531,15 @@ impl Receiver {
     /// The directory ends that stand first among what is open: all before them is settled.
     fn next_dir_ends(&mut self) -> Vec<ReceiverEvent> {
         let mut ready = Vec::new();
-        for (&number, incoming) in &mut self.entries {
-            match incoming.state {
-                State::DirEnd => {
-                    incoming.state = State::Publishing;
-                    ready.push((number, incoming.entry.clone()));
-                }
-                State::Publishing if incoming.entry.kind == EntryKind::DirEnd => {}
-                _ => break,
+        for (&number, incoming) in self.entries.range_mut(self.ends_seen..) {
+            if !matches!(incoming.state, State::DirEnd) {
+                break;
             }
+            self.ends_seen = number + 1;
+            incoming.state = State::Publishing;
+            ready.push((number, incoming.entry.clone()));
         }
-        if ready.is_empty() { Vec::new() } else { vec![ReceiverEvent::SetAttributes(ready)] }
+        Vec::from_iter((!ready.is_empty()).then_some(ReceiverEvent::SetAttributes(ready)))
     }
 
     fn next_want(&mut self) -> Option<Want> {
