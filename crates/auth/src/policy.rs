@@ -3,11 +3,13 @@
 //! First the owner's keys, then keys that were enrolled, then the invitation of the proof. What the peer is told and
 //! what the log keeps are two texts: the peer learns only that it was not let in.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::authorized_keys::{KeyProblem, OwnerKeys, OwnerKeysError, OwnerKeysFile};
+use crate::certificate::{CertificateError, UserCertificate};
 use crate::fingerprint::Fingerprint;
 use crate::grant::Grant;
 use crate::grants::{Enrolled, Grants, GrantsError, RedeemError};
@@ -47,6 +49,9 @@ pub enum Refusal {
     /// The owner's file names the key, in a line that gives no access.
     #[error("authorized_keys names the key and gives it no access")]
     OwnerLine(#[source] KeyProblem),
+    /// The certificate lets nobody in.
+    #[error("the certificate does not hold")]
+    Certificate(#[source] CertificateError),
     /// The key is not known, and its invitation does not enrol it.
     #[error("{0}")]
     Invitation(String),
@@ -105,6 +110,30 @@ impl Policy {
         self.admit(key, || Ok(()), now)
     }
 
+    /// Whether anybody may be let in by a certificate: then a key that is not known may be one that has one.
+    pub fn takes_certificates(&self) -> bool {
+        self.owner.keys().is_ok_and(|keys| keys.has_authorities())
+    }
+
+    /// Lets in whoever has proven the key of an OpenSSH certificate by other means than a [`Proof`].
+    ///
+    /// **The caller vouches for the proof** and for the address that the client comes from. The certificate itself, its
+    /// signature and its times among it, is judged here. Blocks as [`Self::authenticate`] does.
+    ///
+    /// - Shape: `blob` is the certificate as it is sent, without base64.
+    /// - Errors: [`AuthError`], two texts.
+    /// - Source: spec/auth.md, "Certificates".
+    pub fn admit_certified(&self, blob: &[u8], from: IpAddr, now: SystemTime) -> Result<Grant, AuthError> {
+        let read = UserCertificate::from_blob(blob);
+        let key = read.as_ref().map_or_else(|_| Fingerprint::of_blob(blob), |read| read.key.fingerprint());
+        let refused = |reason| AuthError { key, reason };
+        let certificate = read.map_err(|e| refused(Refusal::Certificate(e)))?;
+        let keys = self.owner.keys().map_err(|e| refused(Refusal::OwnerFile(e)))?;
+        let access = keys.certified(&certificate, self.owner.account(), from.to_canonical(), now);
+        let access = access.map_err(|e| refused(Refusal::Certificate(e)))?;
+        Ok(self.as_served(Grant::owner(&access.comment, Rights::ALL, access.expires)))
+    }
+
     /// `redeem` enrols the key if its owner brought an invitation; the owner's keys need none.
     fn admit(
         &self,
@@ -123,7 +152,11 @@ impl Policy {
                 enrolled.map_err(refused)?.ok_or_else(|| refused(unknown()))?
             }
         };
-        Ok(if self.read_only { grant.limited_to(Rights::READ) } else { grant })
+        Ok(self.as_served(grant))
+    }
+
+    fn as_served(&self, grant: Grant) -> Grant {
+        if self.read_only { grant.limited_to(Rights::READ) } else { grant }
     }
 
     /// None if the owner's file does not name the key.
