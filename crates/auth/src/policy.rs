@@ -14,6 +14,7 @@ use crate::fingerprint::Fingerprint;
 use crate::grant::Grant;
 use crate::grants::{Enrolled, Grants, GrantsError, RedeemError};
 use crate::invitation::InvitationVerifier;
+use crate::password::Password;
 use crate::proof::{Proof, ProofError, verify_proof};
 use crate::public_key::PublicKeyId;
 use crate::rights::Rights;
@@ -57,6 +58,17 @@ pub enum Refusal {
     Invitation(String),
     /// Grants cannot be read or changed.
     #[error("nobody but the owner is let in")]
+    Grants(#[source] GrantsError),
+}
+
+/// Why a password lets nobody in, for the log and never for the peer.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordRefused {
+    /// It was not granted, or its time is over.
+    #[error("the password is none that was granted")]
+    Unknown,
+    /// Grants cannot be read.
+    #[error("no password is taken")]
     Grants(#[source] GrantsError),
 }
 
@@ -132,6 +144,27 @@ impl Policy {
         let access = keys.certified(&certificate, self.owner.account(), from.to_canonical(), now);
         let access = access.map_err(|e| refused(Refusal::Certificate(e)))?;
         Ok(self.as_served(Grant::owner(&access.comment, Rights::ALL, access.expires)))
+    }
+
+    /// Whether there is any password that lets somebody in.
+    pub fn takes_passwords(&self, now: SystemTime) -> bool {
+        self.grants.passwords(now).is_ok_and(|known| !known.is_empty())
+    }
+
+    /// Lets in whoever has typed a password that was granted. Blocks as [`Self::authenticate`] does.
+    ///
+    /// **The caller vouches for the channel**: it is encrypted, and the client has seen the server prove its key.
+    ///
+    /// - Errors: [`PasswordRefused`], for the log.
+    /// - Source: spec/auth.md, "Passwords".
+    pub fn admit_password(&self, typed: &str, now: SystemTime) -> Result<Grant, PasswordRefused> {
+        let verifier = Password::from_typed(typed).ok_or(PasswordRefused::Unknown)?.verifier();
+        let known = self.grants.passwords(now).map_err(PasswordRefused::Grants)?;
+        let known = known.into_iter().find(|known| known.verifier == verifier);
+        let known = known.ok_or(PasswordRefused::Unknown)?;
+        let identity = known.identity();
+        let label = if known.label.is_empty() { identity.clone() } else { known.label };
+        Ok(self.as_served(Grant::enrolled(identity, &label, vec![known.scope])))
     }
 
     /// `redeem` enrols the key if its owner brought an invitation; the owner's keys need none.
@@ -241,6 +274,7 @@ impl From<RedeemError> for Refusal {
 mod tests {
     use super::*;
     use crate::client_keys::{ClientKey, ClientKeys, KeySearch};
+    use crate::grant::Scope;
     use crate::invitation::{InvitationProof, InvitationSecret, InvitationTerms};
     use crate::private_file::replace;
     use crate::proof::prove;
@@ -403,6 +437,40 @@ mod tests {
         let grant = house.enter(&house.proof("k", Some(&invitation.secret))).unwrap();
         assert_eq!(grant.identity(), "owner");
         assert_eq!(house.policy.grants().invitations(now()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_password_is_good_for_what_was_granted_and_no_longer() {
+        let house = House::new(false);
+        let scope =
+            |expires| Scope { path: path("in"), rights: Rights::WRITE, expires: Some(now() + expires) };
+        let grants = house.policy.grants();
+        assert!(!house.policy.takes_passwords(now()));
+        let minute = Duration::from_secs(60);
+        let first = grants.make_password("Bob", scope(minute), now()).unwrap();
+        let second = grants.make_password("", scope(2 * minute), now()).unwrap();
+        assert!(house.policy.takes_passwords(now()));
+        let enter = |typed: &str, at| house.policy.admit_password(typed, at);
+        let grant = enter(&first.to_text(), now()).unwrap();
+        assert_eq!((grant.label(), grant.expires()), ("Bob", Some(now() + minute)));
+        assert!(grant.allows(Right::Create, &path("in/x")).is_ok());
+        assert!(grant.allows(Right::Read, &path("x")).is_err() && !grant.set_id());
+        let other = enter(&second.to_text(), now()).unwrap();
+        assert!(other.identity().starts_with("password:") && other.identity() != grant.identity());
+        assert_eq!(enter(&first.to_text(), now()).unwrap().identity(), grant.identity(), "always the same");
+        for wrong in ["", "secret", &first.to_text()[1..], &first.to_text().replace('-', "0")] {
+            assert!(matches!(enter(wrong, now()), Err(PasswordRefused::Unknown)), "{wrong}");
+        }
+        assert!(enter(&first.to_text(), now() + minute).is_err());
+        assert!(!house.policy.takes_passwords(now() + 2 * minute));
+        let kept = std::fs::read_to_string(house.dir.path().join("state/grants.toml")).unwrap();
+        assert!(kept.contains("[[password]]") && !kept.contains(&first.to_text()[..6]), "{kept}");
+        grants.make_password("", scope(9 * minute), now() + minute).unwrap();
+        assert_eq!(grants.passwords(now()).unwrap().len(), 2, "one that is over is forgotten");
+        let house = House::new(true);
+        let password = house.policy.grants().make_password("", scope(minute), now()).unwrap();
+        let grant = house.policy.admit_password(&password.to_text(), now()).unwrap();
+        assert_eq!(grant.rights(), Rights::READ, "the server is read-only");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use russh::keys::{Algorithm, Certificate, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure};
+use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet};
 use sft_auth::{AuthError, Grant, Policy, PublicKeyId};
 use sft_engine::{Leftovers, View};
 use sft_store::Store;
@@ -115,6 +115,10 @@ impl Client {
     }
 }
 
+fn log_refused(peer: SocketAddr, reason: &(dyn std::error::Error + 'static)) {
+    tracing::info!(%peer, reason, "a client was not let in");
+}
+
 /// A channel that has no use yet. What comes for it is thrown away: where nobody read it, it would stop the connection.
 struct Waiting {
     is_wanted: oneshot::Sender<()>,
@@ -144,6 +148,27 @@ impl Waiting {
 
 impl Handler for Client {
     type Error = russh::Error;
+
+    /// What every client of OpenSSH asks first: which ways there are. Passwords are one only while some are granted.
+    async fn auth_none(&mut self, _user: &str) -> Result<Auth, Self::Error> {
+        let now = (self.now)();
+        if !self.ask(move |policy| policy.takes_passwords(now)).await {
+            return Ok(Auth::reject());
+        }
+        let ways = MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..]);
+        Ok(Auth::Reject { proceed_with_methods: Some(ways), partial_success: false })
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        let (typed, now) = (password.to_owned(), (self.now)());
+        match self.ask(move |policy| policy.admit_password(&typed, now)).await {
+            Ok(grant) => Ok(self.let_in(user, grant)),
+            Err(refused) => {
+                log_refused(self.peer, &refused);
+                self.auth_none(user).await
+            }
+        }
+    }
 
     async fn auth_publickey_offered(
         &mut self,
