@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,21 @@ use sft_auth::{
 use sft_base::{EntryPath, limits};
 use tempfile::TempDir;
 
+/// A key whose certificates count, and one of them in hexadecimal, for `ana` at 192.0.2.0/24.
+pub(crate) const AUTHORITY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJZSfpiLOG8ZImM9JDj6pbPYa7xsgFE4wgJONsZ7+UB4";
+pub(crate) const CERTIFICATE: &str = "\
+    000000207373682d656432353531392d636572742d763031406f70656e7373682e636f6d000000207b6b282c09cfbe73578fe6dd\
+    12d0ed383005d52fa46772d4571886301df72bda000000200af7027616abcd87b129cde02b62bbe3a9d560e848ab4b48eb61f1be\
+    17cc34f300000000000000000000000100000001690000000700000003616e610000000000000000ffffffffffffffff00000026\
+    0000000e736f757263652d61646472657373000000100000000c3139322e302e322e302f323400000082000000157065726d6974\
+    2d5831312d666f7277617264696e6700000000000000177065726d69742d6167656e742d666f7277617264696e67000000000000\
+    00167065726d69742d706f72742d666f7277617264696e67000000000000000a7065726d69742d707479000000000000000e7065\
+    726d69742d757365722d72630000000000000000000000330000000b7373682d656432353531390000002096527e988b386f1922\
+    633d2438faa5b3d86bbc6c805138c2024e36c67bf94078000000530000000b7373682d6564323535313900000040a498adf597f7\
+    33508243868a9c42e476e757c4f101dd48a43b2f37f1bfc33097468967b3718e45a75ee8a95087a06311a39377a56d3f8e10b444\
+    bbff00850c01";
+
 /// What a target does with the bytes it is given.
 pub(crate) type Body = fn(&[u8]);
 
@@ -28,6 +44,7 @@ pub(crate) const ON_DISK: &[(&str, Body)] = &[
     ("trusted", trusted),
     ("grants", grants),
     ("authorized_keys", authorized_keys),
+    ("certificate", certificate),
     ("key_file", key_file),
     ("agent", agent),
 ];
@@ -151,6 +168,20 @@ pub(crate) fn authorized_keys(bytes: &[u8]) {
         keys.problems().iter().all(|problem| !problem.to_string().contains('\x1b')),
         "nothing forges a terminal"
     );
+}
+
+/// A certificate that a client shows: the one that the authority has signed lets somebody in, and no other.
+pub(crate) fn certificate(bytes: &[u8]) {
+    let folder = folder();
+    let line = format!("cert-authority,principals=\"ana\" {AUTHORITY}");
+    let path = secret_file(&folder, "authorized_keys", line.as_bytes());
+    let policy = Policy::open(folder.path(), path, false).expect("the folder is ours");
+    let near = policy.admit_certified(bytes, IpAddr::from([192, 0, 2, 7]), SystemTime::now());
+    let is_good = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() == CERTIFICATE;
+    assert_eq!(near.is_ok(), is_good);
+    policy
+        .admit_certified(bytes, IpAddr::from([192, 0, 3, 7]), SystemTime::now())
+        .expect_err("it comes from elsewhere");
 }
 
 /// A private key, in its armour or about to be put in it: what can be used makes proofs that hold.

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use fast_qr::QRBuilder;
 use serde_json::{Map, Value, json};
-use sft_auth::{Grants, InvitationTerms, InviteLink, Rights, ServerIdentity, ServerName};
+use sft_auth::{Grants, InvitationTerms, InviteLink, Password, Rights, Scope, ServerIdentity, ServerName};
 use sft_base::EntryPath;
 
 use crate::app::App;
@@ -20,7 +20,8 @@ use crate::served_port;
 
 /// Invite somebody to the server on this machine
 ///
-/// Prints a link, which is secret: `sft join LINK` on another machine enrols the key of whoever runs it.
+/// Prints a link, which is secret: `sft join LINK` on another machine enrols the key of whoever runs it. With --password it
+/// prints a password instead, for clients of SFTP that have no key.
 #[derive(Debug, Args)]
 pub(crate) struct InviteArgs {
     /// What they may use, below what is served [default: all of it]
@@ -29,7 +30,10 @@ pub(crate) struct InviteArgs {
     /// What they may do: list, read, create, replace, remove, share, or a set: fetch, drop, write, all
     #[arg(long, default_value = "read")]
     rights: Rights,
-    /// Until when the link can be used: 30m, 12h, 7d, 2w or never
+    /// Make a password for SFTP, and no link
+    #[arg(long, conflicts_with = "uses")]
+    password: bool,
+    /// Until when the link, or the password, can be used: 30m, 12h, 7d, 2w or never
     #[arg(long, value_name = "TIME", default_value = "7d")]
     expires: Lifetime,
     /// How many keys it can enrol
@@ -63,6 +67,11 @@ pub(crate) fn run(app: &App, typed: InviteArgs) -> anyhow::Result<Exit> {
     }
     let now = SystemTime::now();
     let expires = typed.expires.end(now);
+    if typed.password {
+        let scope = Scope { path, rights: typed.rights, expires };
+        let password = Grants::open(&state)?.make_password(&typed.note, scope.clone(), now)?;
+        return print_password(app, &server, &identity, &password, &scope);
+    }
     let terms = InvitationTerms {
         path,
         rights: typed.rights,
@@ -105,6 +114,37 @@ fn print(app: &App, link: &InviteLink, text: &str, rights: Rights) -> anyhow::Re
         Granted(rights),
         if link.path.is_root() { "on".to_owned() } else { format!("in {} on", link.path) },
         link.server
+    ));
+    Ok(Exit::Done)
+}
+
+fn print_password(
+    app: &App,
+    server: &ServerName,
+    identity: &ServerIdentity,
+    password: &Password,
+    scope: &Scope,
+) -> anyhow::Result<Exit> {
+    let (text, fingerprint) = (password.to_text(), identity.key().fingerprint());
+    if app.voice.json() {
+        let value = json!({
+            "event": "password",
+            "password": text.as_str(),
+            "server": server.to_string(),
+            "fingerprint": fingerprint.to_string(),
+            "rights": scope.rights.to_string(),
+        });
+        let Value::Object(object) = value else { return Ok(Exit::Done) };
+        app.voice.object(object)?;
+        return Ok(Exit::Done);
+    }
+    app.voice.write(|out| writeln!(out, "{}", text.as_str()))?;
+    app.voice.note(&format!(
+        "It lets whoever has it {} {} {}, by SFTP, port {}, under any user name. The server shows {fingerprint}. Hand it over in private.",
+        Granted(scope.rights),
+        if scope.path.is_root() { "on".to_owned() } else { format!("in {} on", scope.path) },
+        server.host(),
+        server.port()
     ));
     Ok(Exit::Done)
 }

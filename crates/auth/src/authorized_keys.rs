@@ -5,17 +5,18 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use sft_base::Shown;
 use sft_base::limits::AUTHORIZED_KEYS_BYTES_MAX;
 
-use crate::folders::Folders;
+use crate::certificate::{CertificateError, UserCertificate};
+use crate::folders::{Folders, account};
+use crate::key_options::{KeyOptions, end_of_options, is_authority};
 use crate::private_file::{FileError, Opened, require_ours};
 use crate::public_key::{PublicKeyError, PublicKeyId};
-use crate::utc;
 use crate::watched::Watched;
 
 /// The file cannot be relied on; nobody is the owner until it can.
@@ -28,6 +29,8 @@ pub struct OwnerKeysError(#[from] FileError);
 pub struct OwnerKeys {
     /// For each key the lines that hold it, in order.
     lines: HashMap<PublicKeyId, Vec<Line>>,
+    /// The same for keys whose certificates count.
+    authorities: HashMap<PublicKeyId, Vec<Line>>,
     problems: Vec<KeyProblem>,
 }
 
@@ -46,7 +49,7 @@ pub struct KeyProblem {
 struct Line {
     number: usize,
     comment: String,
-    access: Result<Option<SystemTime>, String>,
+    access: Result<KeyOptions, String>,
 }
 
 /// An owner's key that gives access now.
@@ -61,11 +64,19 @@ pub(crate) struct OwnerAccess {
 pub(crate) struct OwnerKeysFile {
     file: Watched<OwnerKeys>,
     home: Option<PathBuf>,
+    /// Whose file it is.
+    account: Option<String>,
 }
 
 impl OwnerKeysFile {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { file: Watched::new(path), home: Folders::find().ok().map(|folders| folders.home) }
+        let home = Folders::find().ok().map(|folders| folders.home);
+        Self { file: Watched::new(path), home, account: account() }
+    }
+
+    /// The name that certificates have to have where their authority's line says no other.
+    pub(crate) fn account(&self) -> Option<&str> {
+        self.account.as_deref()
     }
 
     pub(crate) fn keys(&self) -> Result<Arc<OwnerKeys>, OwnerKeysError> {
@@ -96,20 +107,22 @@ impl OwnerKeys {
 
     fn take_line(&mut self, number: usize, text: &str) {
         match parse_line(text) {
-            Ok((key, comment, access)) => {
-                if let Err(reason) = &access {
+            Ok(parsed) => {
+                if let Err(reason) = &parsed.access {
                     self.problems.push(KeyProblem { line: number, reason: reason.clone() });
                 }
-                let line = Line { number, comment: comment.to_owned(), access };
-                self.lines.entry(key).or_default().push(line);
+                let line = Line { number, comment: parsed.comment.to_owned(), access: parsed.access };
+                let lines = if parsed.is_authority { &mut self.authorities } else { &mut self.lines };
+                lines.entry(parsed.key).or_default().push(line);
             }
             Err(e) => self.problems.push(KeyProblem { line: number, reason: e.to_string() }),
         }
     }
 
-    /// The number of keys that give access, expired or not.
+    /// The number of keys that give access, themselves or by certificates, expired or not.
     pub fn usable(&self) -> usize {
-        self.lines.values().filter(|lines| lines.iter().all(|line| line.access.is_ok())).count()
+        let both = self.lines.values().chain(self.authorities.values());
+        both.filter(|lines| lines.iter().all(|line| line.access.is_ok())).count()
     }
 
     /// The lines that give none, each with the reason.
@@ -131,7 +144,7 @@ impl OwnerKeys {
         for line in lines {
             let problem = |reason: &str| KeyProblem { line: line.number, reason: reason.to_owned() };
             let expires = match &line.access {
-                Ok(expires) => *expires,
+                Ok(options) => options.expires,
                 Err(reason) => return Some(Err(problem(reason))),
             };
             if expires.is_some_and(|end| now >= end) {
@@ -142,74 +155,74 @@ impl OwnerKeys {
         }
         found
     }
+
+    /// Whether there is any authority whose certificates may let somebody in.
+    pub(crate) fn has_authorities(&self) -> bool {
+        self.authorities.values().flatten().any(|line| line.access.is_ok())
+    }
+
+    /// Whether a certificate makes its key the owner's now, for a client at an address. `account` is the owner's own.
+    ///
+    /// As for keys, a line that cannot be carried out speaks against its authority wherever it stands.
+    pub(crate) fn certified(
+        &self,
+        certificate: &UserCertificate,
+        account: Option<&str>,
+        from: IpAddr,
+        now: SystemTime,
+    ) -> Result<OwnerAccess, CertificateError> {
+        let authority = || CertificateError::Authority(certificate.authority.clone());
+        let lines = self.authorities.get(&certificate.authority).ok_or_else(authority)?;
+        let ends = certificate.check(from, now)?;
+        let mut refused = authority();
+        for line in lines {
+            let problem = |reason: &str| {
+                CertificateError::Line(KeyProblem { line: line.number, reason: reason.to_owned() })
+            };
+            let options = line.access.as_ref().map_err(|reason| problem(reason))?;
+            if options.expires.is_some_and(|end| now >= end) {
+                refused = problem("the `expiry-time` of the key has passed");
+            } else if options.from.as_ref().is_some_and(|networks| !networks.have(from)) {
+                refused = CertificateError::From(from);
+            } else if !options.is_for(&certificate.principals, account) {
+                refused = CertificateError::Principals(format!("{:?}", certificate.principals));
+            } else {
+                let expires = [ends, options.expires].into_iter().flatten().min();
+                let comment = format!("{} by {}", certificate.id, line.comment);
+                return Ok(OwnerAccess { comment, expires });
+            }
+        }
+        Err(refused)
+    }
 }
 
-type ParsedLine<'a> = (PublicKeyId, &'a str, Result<Option<SystemTime>, String>);
+struct ParsedLine<'a> {
+    key: PublicKeyId,
+    comment: &'a str,
+    is_authority: bool,
+    access: Result<KeyOptions, String>,
+}
 
 /// As sshd does: first a key without options; if it is none, then options up to the first blank outside quotes.
 fn parse_line(line: &str) -> Result<ParsedLine<'_>, PublicKeyError> {
     if let Ok((key, comment)) = PublicKeyId::from_line(line) {
-        return Ok((key, comment, Ok(None)));
+        return Ok(ParsedLine { key, comment, is_authority: false, access: Ok(KeyOptions::default()) });
     }
     let end = end_of_options(line);
     let (options, rest) = line.split_at(end);
     match PublicKeyId::from_line(rest) {
-        Ok((key, comment)) => Ok((key, comment, read_options(options))),
+        Ok((key, comment)) => Ok(ParsedLine {
+            key,
+            comment,
+            is_authority: is_authority(options),
+            access: KeyOptions::read(options),
+        }),
         // Neither reading gives a key: the error of the one that looks like a key says more.
         Err(after_options) => Err(match PublicKeyId::from_line(line) {
             Err(e @ (PublicKeyError::Kind(_) | PublicKeyError::RsaBits(_))) => e,
             _ => after_options,
         }),
     }
-}
-
-fn end_of_options(line: &str) -> usize {
-    scan_quoted(line)
-        .find(|&(_, byte, quoted)| !quoted && matches!(byte, b' ' | b'\t'))
-        .map_or(line.len(), |(at, ..)| at)
-}
-
-/// When access ends; or why there is none.
-fn read_options(options: &str) -> Result<Option<SystemTime>, String> {
-    let mut expires: Option<SystemTime> = None;
-    for option in split_options(options) {
-        let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        if !name.eq_ignore_ascii_case("expiry-time") {
-            let name = Shown(name.as_bytes());
-            return Err(format!("the option `{name}` is not carried out by sft, so the key gives no access"));
-        }
-        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-        let end =
-            value.and_then(utc::parse_expiry).ok_or("the `expiry-time` is not a time that can be read")?;
-        expires = Some(expires.map_or(end, |earlier| earlier.min(end)));
-    }
-    Ok(expires)
-}
-
-fn split_options(options: &str) -> impl Iterator<Item = &str> {
-    let commas = scan_quoted(options).filter(|&(_, byte, quoted)| !quoted && byte == b',').map(|(at, ..)| at);
-    let ends = commas.chain([options.len()]);
-    let mut start = 0;
-    ends.map(move |end| {
-        let option = &options[start..end];
-        start = (end + 1).min(options.len());
-        option
-    })
-}
-
-/// Each byte that is not an escaped quote, where it stands, and whether it is within quotes.
-fn scan_quoted(text: &str) -> impl Iterator<Item = (usize, u8, bool)> {
-    let bytes = text.as_bytes();
-    let (mut at, mut quoted) = (0, false);
-    std::iter::from_fn(move || {
-        while bytes.get(at) == Some(&b'\\') && bytes.get(at + 1) == Some(&b'"') {
-            at += 2;
-        }
-        let byte = *bytes.get(at)?;
-        quoted ^= byte == b'"';
-        at += 1;
-        Some((at - 1, byte, quoted))
-    })
 }
 
 /// As sshd's StrictModes: every folder from the file up to the home, or to the top if the file lies elsewhere.
@@ -340,7 +353,6 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(text in "[a-z=\",\\\\ \t#éA]{0,60}( ssh-ed25519 AAAA)?") {
             OwnerKeys::parse(&text);
-            split_options(&text).for_each(drop);
         }
     }
 }

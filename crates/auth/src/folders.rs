@@ -68,6 +68,20 @@ impl Folders {
     }
 }
 
+/// The name of the account that this process runs as, where the system tells it.
+pub(crate) fn account() -> Option<String> {
+    let uid = rustix::process::geteuid().as_raw();
+    let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+    account_in(&String::from_utf8_lossy(&passwd), uid)
+        .or_else(|| std::env::var("USER").ok().filter(|name| !name.is_empty()))
+}
+
+fn account_in(passwd: &str, uid: u32) -> Option<String> {
+    let lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut own = lines.filter(|fields| fields.len() == 7 && fields[2].parse() == Ok(uid));
+    own.next().map(|fields| fields[0].to_owned()).filter(|name| !name.is_empty())
+}
+
 fn home_in_passwd(passwd: &str, uid: u32) -> Option<PathBuf> {
     let lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let mut homes =
@@ -102,5 +116,6 @@ mod tests {
         assert_eq!(folders(&[], 1000, passwd).unwrap().home, PathBuf::from("/home/ana"));
         assert_eq!(folders(&[("HOME", "")], 0, "").unwrap().home, PathBuf::from("/root"));
         assert_eq!(folders(&[], 1001, passwd), Err(FoldersError));
+        assert_eq!((account_in(passwd, 1000).as_deref(), account_in(passwd, 1001)), (Some("ana"), None));
     }
 }

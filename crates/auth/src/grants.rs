@@ -1,5 +1,5 @@
-//! What a server keeps of keys that were enrolled and invitations that are open: `STATE/grants.toml`
-//! (spec/auth.md, "Grants").
+//! What a server keeps of keys that were enrolled and invitations that are open, and of passwords:
+//! `STATE/grants.toml` (spec/auth.md, "Grants").
 //!
 //! One file for both, so that redeeming an invitation and enrolling a key is one replacement of one file. A running
 //! server and a command change it in turn, under its lock. What cannot be read gives nobody access.
@@ -17,6 +17,7 @@ use crate::grant::Scope;
 use crate::grants_text::{self, MalformedGrants};
 use crate::invitation::{Invitation, InvitationId, InvitationSecret, InvitationTerms, InvitationVerifier};
 use crate::openssh_key::random;
+use crate::password::{self, Password, PasswordGrant};
 use crate::private_file::{self, FileError, Opened};
 use crate::public_key::PublicKeyId;
 use crate::watched::Watched;
@@ -77,6 +78,7 @@ pub struct OpenInvitation {
 pub(crate) struct Contents {
     pub(crate) enrolled: Vec<Enrolled>,
     pub(crate) invitations: Vec<OpenInvitation>,
+    pub(crate) passwords: Vec<PasswordGrant>,
 }
 
 /// Why an invitation does not enrol.
@@ -125,6 +127,30 @@ impl Grants {
             Ok(())
         })?;
         Ok(Invitation { secret, terms })
+    }
+
+    /// Makes a password, which is in the answer and nowhere else. Those whose time is over are forgotten.
+    pub fn make_password(&self, label: &str, scope: Scope, now: SystemTime) -> Result<Password, GrantsError> {
+        let mut bytes = Zeroizing::new([0; password::BYTES]);
+        random(&mut *bytes).map_err(|_| GrantsError::Random)?;
+        let password = Password::new(bytes);
+        self.change(|contents| {
+            contents.passwords.retain(|known| known.scope.expires.is_none_or(|end| now < end));
+            if contents.passwords.len() >= GRANTS_MAX {
+                return Err(GrantsError::TooMany("passwords"));
+            }
+            let (label, verifier) = (label.to_owned(), password.verifier());
+            contents.passwords.push(PasswordGrant { label, scope, verifier });
+            Ok(())
+        })?;
+        Ok(password)
+    }
+
+    /// The passwords that let somebody in at `now`.
+    pub fn passwords(&self, now: SystemTime) -> Result<Vec<PasswordGrant>, GrantsError> {
+        let contents = self.contents()?;
+        let valid = |known: &&PasswordGrant| known.scope.expires.is_none_or(|end| now < end);
+        Ok(contents.passwords.iter().filter(valid).cloned().collect())
     }
 
     /// Takes an invitation back; false if there is none of this name. Keys that it enrolled stay.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::grant::Scope;
 use crate::grants::{Contents, Enrolled, OpenInvitation};
 use crate::invitation::{InvitationId, InvitationTerms, InvitationVerifier};
+use crate::password::{PasswordGrant, PasswordVerifier};
 use crate::path_text;
 use crate::public_key::PublicKeyId;
 use crate::utc;
@@ -27,7 +28,7 @@ pub enum MalformedGrants {
     /// A value that says nothing.
     #[error("`{field} = \"{value}\"` of {table} {number} is not understood")]
     Value {
-        /// `key` or `invitation`.
+        /// `key`, `invitation` or `password`.
         table: &'static str,
         /// Which one, from one.
         number: usize,
@@ -43,9 +44,12 @@ pub(crate) fn parse(text: &str) -> Result<Contents, MalformedGrants> {
     let enrolled = tables.key.iter().zip(1..).map(|(table, number)| table.read(At { table: "key", number }));
     let invitations = tables.invitation.iter().zip(1..);
     let invitations = invitations.map(|(table, number)| table.read(At { table: "invitation", number }));
+    let passwords = tables.password.iter().zip(1..);
+    let passwords = passwords.map(|(table, number)| table.read(At { table: "password", number }));
     Ok(Contents {
         enrolled: enrolled.collect::<Result<_, _>>()?,
         invitations: invitations.collect::<Result<_, _>>()?,
+        passwords: passwords.collect::<Result<_, _>>()?,
     })
 }
 
@@ -53,6 +57,7 @@ pub(crate) fn write(contents: &Contents) -> Zeroizing<String> {
     let tables = Tables {
         key: contents.enrolled.iter().map(KeyTable::of).collect(),
         invitation: contents.invitations.iter().map(InvitationTable::of).collect(),
+        password: contents.passwords.iter().map(PasswordTable::of).collect(),
     };
     let text = toml::to_string(&tables).expect("tables of strings and numbers can always be written");
     Zeroizing::new(format!("{HEADER}\n{text}"))
@@ -65,6 +70,8 @@ struct Tables {
     key: Vec<KeyTable>,
     #[serde(default)]
     invitation: Vec<InvitationTable>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    password: Vec<PasswordTable>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,6 +102,18 @@ struct InvitationTable {
     uses: u32,
     #[serde(default)]
     note: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PasswordTable {
+    verifier: String,
+    #[serde(default)]
+    label: String,
+    path: String,
+    rights: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
 }
 
 impl KeyTable {
@@ -147,6 +166,28 @@ impl InvitationTable {
         // The verifier is a secret: an error does not repeat it.
         let verifier = at.value("verifier", "...", unhex(&self.verifier).map(Zeroizing::new))?;
         Ok(OpenInvitation { id: at.id("id", &self.id)?, terms, verifier: InvitationVerifier(verifier) })
+    }
+}
+
+impl PasswordTable {
+    fn of(known: &PasswordGrant) -> Self {
+        Self {
+            verifier: hex(&known.verifier.0),
+            label: known.label.clone(),
+            path: path_text::for_people(&known.scope.path),
+            rights: known.scope.rights.to_string(),
+            expires: known.scope.expires.map(utc::format),
+        }
+    }
+
+    fn read(&self, at: At) -> Result<PasswordGrant, MalformedGrants> {
+        let scope = Scope {
+            path: at.path(&self.path)?,
+            rights: at.value("rights", &self.rights, self.rights.parse().ok())?,
+            expires: at.time("expires", self.expires.as_deref())?,
+        };
+        let verifier = at.value("verifier", &self.verifier, unhex(&self.verifier).map(PasswordVerifier))?;
+        Ok(PasswordGrant { label: self.label.clone(), scope, verifier })
     }
 }
 
@@ -217,7 +258,9 @@ mod tests {
         let scope = Scope { path, rights: Rights::of([Right::Read]), expires: terms.expires };
         let enrolled = Enrolled { key, label: "Ana".into(), scope, via: Some(secret.id()) };
         let open = OpenInvitation { id: secret.id(), terms, verifier: secret.verifier() };
-        Contents { enrolled: vec![enrolled], invitations: vec![open] }
+        let scope = Scope { expires: None, ..enrolled.scope.clone() };
+        let password = PasswordGrant { label: "Bob".into(), scope, verifier: PasswordVerifier([7; 32]) };
+        Contents { enrolled: vec![enrolled], invitations: vec![open], passwords: vec![password] }
     }
 
     #[test]
@@ -247,6 +290,8 @@ mod tests {
             ("via = \"", "via = \"0"),
             ("verifier = \"", "verifier = \"0"),
             ("[[key]]", "[[keys]]"),
+            ("verifier = \"0707", "verifier = \"070"),
+            ("label = \"Bob\"", "user = \"Bob\""),
         ] {
             let broken = text.replacen(from, to, 1);
             assert_ne!(broken, **text, "{from}");

@@ -37,6 +37,8 @@ mod proof;
 pub use proof::{Proof, ProofError, prove, verify_proof};
 mod invitation;
 pub use invitation::{Invitation, InvitationId, InvitationProof, InvitationSecret, InvitationTerms};
+mod password;
+pub use password::{Password, PasswordGrant};
 mod invite_link;
 pub use invite_link::{InviteLink, InviteLinkError};
 
@@ -44,14 +46,18 @@ mod rights;
 pub use rights::{Right, Rights, RightsError};
 mod grant;
 pub use grant::{Grant, Refused, Scope};
+mod certificate;
+pub use certificate::CertificateError;
 mod authorized_keys;
+mod key_options;
+mod networks;
 pub use authorized_keys::{KeyProblem, OwnerKeys, OwnerKeysError};
 mod grants;
 pub use grants::{Enrolled, Grants, GrantsError, OpenInvitation};
 mod grants_text;
 pub use grants_text::MalformedGrants;
 mod policy;
-pub use policy::{AuthError, Policy, Refusal};
+pub use policy::{AuthError, PasswordRefused, Policy, Refusal};
 
 mod path_text;
 pub use path_text::PathTextError;

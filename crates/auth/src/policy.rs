@@ -3,15 +3,18 @@
 //! First the owner's keys, then keys that were enrolled, then the invitation of the proof. What the peer is told and
 //! what the log keeps are two texts: the peer learns only that it was not let in.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::authorized_keys::{KeyProblem, OwnerKeys, OwnerKeysError, OwnerKeysFile};
+use crate::certificate::{CertificateError, UserCertificate};
 use crate::fingerprint::Fingerprint;
 use crate::grant::Grant;
 use crate::grants::{Enrolled, Grants, GrantsError, RedeemError};
 use crate::invitation::InvitationVerifier;
+use crate::password::Password;
 use crate::proof::{Proof, ProofError, verify_proof};
 use crate::public_key::PublicKeyId;
 use crate::rights::Rights;
@@ -47,11 +50,25 @@ pub enum Refusal {
     /// The owner's file names the key, in a line that gives no access.
     #[error("authorized_keys names the key and gives it no access")]
     OwnerLine(#[source] KeyProblem),
+    /// The certificate lets nobody in.
+    #[error("the certificate does not hold")]
+    Certificate(#[source] CertificateError),
     /// The key is not known, and its invitation does not enrol it.
     #[error("{0}")]
     Invitation(String),
     /// Grants cannot be read or changed.
     #[error("nobody but the owner is let in")]
+    Grants(#[source] GrantsError),
+}
+
+/// Why a password lets nobody in, for the log and never for the peer.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordRefused {
+    /// It was not granted, or its time is over.
+    #[error("the password is none that was granted")]
+    Unknown,
+    /// Grants cannot be read.
+    #[error("no password is taken")]
     Grants(#[source] GrantsError),
 }
 
@@ -105,6 +122,51 @@ impl Policy {
         self.admit(key, || Ok(()), now)
     }
 
+    /// Whether anybody may be let in by a certificate: then a key that is not known may be one that has one.
+    pub fn takes_certificates(&self) -> bool {
+        self.owner.keys().is_ok_and(|keys| keys.has_authorities())
+    }
+
+    /// Lets in whoever has proven the key of an OpenSSH certificate by other means than a [`Proof`].
+    ///
+    /// **The caller vouches for the proof** and for the address that the client comes from. The certificate itself, its
+    /// signature and its times among it, is judged here. Blocks as [`Self::authenticate`] does.
+    ///
+    /// - Shape: `blob` is the certificate as it is sent, without base64.
+    /// - Errors: [`AuthError`], two texts.
+    /// - Source: spec/auth.md, "Certificates".
+    pub fn admit_certified(&self, blob: &[u8], from: IpAddr, now: SystemTime) -> Result<Grant, AuthError> {
+        let read = UserCertificate::from_blob(blob);
+        let key = read.as_ref().map_or_else(|_| Fingerprint::of_blob(blob), |read| read.key.fingerprint());
+        let refused = |reason| AuthError { key, reason };
+        let certificate = read.map_err(|e| refused(Refusal::Certificate(e)))?;
+        let keys = self.owner.keys().map_err(|e| refused(Refusal::OwnerFile(e)))?;
+        let access = keys.certified(&certificate, self.owner.account(), from.to_canonical(), now);
+        let access = access.map_err(|e| refused(Refusal::Certificate(e)))?;
+        Ok(self.as_served(Grant::owner(&access.comment, Rights::ALL, access.expires)))
+    }
+
+    /// Whether there is any password that lets somebody in.
+    pub fn takes_passwords(&self, now: SystemTime) -> bool {
+        self.grants.passwords(now).is_ok_and(|known| !known.is_empty())
+    }
+
+    /// Lets in whoever has typed a password that was granted. Blocks as [`Self::authenticate`] does.
+    ///
+    /// **The caller vouches for the channel**: it is encrypted, and the client has seen the server prove its key.
+    ///
+    /// - Errors: [`PasswordRefused`], for the log.
+    /// - Source: spec/auth.md, "Passwords".
+    pub fn admit_password(&self, typed: &str, now: SystemTime) -> Result<Grant, PasswordRefused> {
+        let verifier = Password::from_typed(typed).ok_or(PasswordRefused::Unknown)?.verifier();
+        let known = self.grants.passwords(now).map_err(PasswordRefused::Grants)?;
+        let known = known.into_iter().find(|known| known.verifier == verifier);
+        let known = known.ok_or(PasswordRefused::Unknown)?;
+        let identity = known.identity();
+        let label = if known.label.is_empty() { identity.clone() } else { known.label };
+        Ok(self.as_served(Grant::enrolled(identity, &label, vec![known.scope])))
+    }
+
     /// `redeem` enrols the key if its owner brought an invitation; the owner's keys need none.
     fn admit(
         &self,
@@ -123,7 +185,11 @@ impl Policy {
                 enrolled.map_err(refused)?.ok_or_else(|| refused(unknown()))?
             }
         };
-        Ok(if self.read_only { grant.limited_to(Rights::READ) } else { grant })
+        Ok(self.as_served(grant))
+    }
+
+    fn as_served(&self, grant: Grant) -> Grant {
+        if self.read_only { grant.limited_to(Rights::READ) } else { grant }
     }
 
     /// None if the owner's file does not name the key.
@@ -208,6 +274,7 @@ impl From<RedeemError> for Refusal {
 mod tests {
     use super::*;
     use crate::client_keys::{ClientKey, ClientKeys, KeySearch};
+    use crate::grant::Scope;
     use crate::invitation::{InvitationProof, InvitationSecret, InvitationTerms};
     use crate::private_file::replace;
     use crate::proof::prove;
@@ -370,6 +437,40 @@ mod tests {
         let grant = house.enter(&house.proof("k", Some(&invitation.secret))).unwrap();
         assert_eq!(grant.identity(), "owner");
         assert_eq!(house.policy.grants().invitations(now()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_password_is_good_for_what_was_granted_and_no_longer() {
+        let house = House::new(false);
+        let scope =
+            |expires| Scope { path: path("in"), rights: Rights::WRITE, expires: Some(now() + expires) };
+        let grants = house.policy.grants();
+        assert!(!house.policy.takes_passwords(now()));
+        let minute = Duration::from_secs(60);
+        let first = grants.make_password("Bob", scope(minute), now()).unwrap();
+        let second = grants.make_password("", scope(2 * minute), now()).unwrap();
+        assert!(house.policy.takes_passwords(now()));
+        let enter = |typed: &str, at| house.policy.admit_password(typed, at);
+        let grant = enter(&first.to_text(), now()).unwrap();
+        assert_eq!((grant.label(), grant.expires()), ("Bob", Some(now() + minute)));
+        assert!(grant.allows(Right::Create, &path("in/x")).is_ok());
+        assert!(grant.allows(Right::Read, &path("x")).is_err() && !grant.set_id());
+        let other = enter(&second.to_text(), now()).unwrap();
+        assert!(other.identity().starts_with("password:") && other.identity() != grant.identity());
+        assert_eq!(enter(&first.to_text(), now()).unwrap().identity(), grant.identity(), "always the same");
+        for wrong in ["", "secret", &first.to_text()[1..], &first.to_text().replace('-', "0")] {
+            assert!(matches!(enter(wrong, now()), Err(PasswordRefused::Unknown)), "{wrong}");
+        }
+        assert!(enter(&first.to_text(), now() + minute).is_err());
+        assert!(!house.policy.takes_passwords(now() + 2 * minute));
+        let kept = std::fs::read_to_string(house.dir.path().join("state/grants.toml")).unwrap();
+        assert!(kept.contains("[[password]]") && !kept.contains(&first.to_text()[..6]), "{kept}");
+        grants.make_password("", scope(9 * minute), now() + minute).unwrap();
+        assert_eq!(grants.passwords(now()).unwrap().len(), 2, "one that is over is forgotten");
+        let house = House::new(true);
+        let password = house.policy.grants().make_password("", scope(minute), now()).unwrap();
+        let grant = house.policy.admit_password(&password.to_text(), now()).unwrap();
+        assert_eq!(grant.rights(), Rights::READ, "the server is read-only");
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Checks an SSH signature blob over `signed`.
-fn verify_raw(key: &PublicKeyId, signature: &[u8], signed: &[u8]) -> Result<(), SignatureError> {
+pub(crate) fn verify_raw(key: &PublicKeyId, signature: &[u8], signed: &[u8]) -> Result<(), SignatureError> {
     let mut reader = SshReader::new(signature);
     let name = reader.string().ok_or(SignatureError::Malformed)?;
     let data = reader.string().ok_or(SignatureError::Malformed)?;

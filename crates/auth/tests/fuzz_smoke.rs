@@ -35,9 +35,13 @@ fn no_body_with_a_file_fails_on_bytes_like_good_ones() {
     let line = some_line();
     let pinned = "# mine\nnas.example:1303 SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA\n[2001:db8::1]:9 SHA256:";
     let mut seeds: Vec<Vec<u8>> = [pinned.to_owned(), line.clone()].map(String::into_bytes).into();
-    for options in
-        ["expiry-time=\"20991231\" ", "from=\"10.0.0.0/8,\\\"x\\\"\",restrict ", "command=\"a b\" "]
-    {
+    seeds.push(bytes(bodies::CERTIFICATE));
+    for options in [
+        "expiry-time=\"20991231\" ",
+        "from=\"10.0.0.0/8,\\\"x\\\"\",restrict ",
+        "command=\"a b\" ",
+        "cert-authority,principals=\"a,b\" ",
+    ] {
         seeds.push(format!("# owner\n{options}{line}\n\n{line}").into_bytes());
     }
     seeds.push(
@@ -74,6 +78,7 @@ fn what_is_not_changed_is_good() {
         verify_proof(&proof, &EXPORTER, &SERVER).is_ok()
     });
     assert!(good.count() > 0);
+    bodies::certificate(&bytes(bodies::CERTIFICATE));
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("id"), private_key(None)).unwrap();
     std::fs::set_permissions(dir.path().join("id"), std::os::unix::fs::PermissionsExt::from_mode(0o600))

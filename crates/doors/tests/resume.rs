@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use sft_auth::{Grant, Rights};
@@ -45,11 +44,6 @@ impl Door {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     }
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let names = dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name != ".sft").collect()
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Promise: the old protocol of scp, and what a hostile client of it cannot do (spec/doors.md, "The old protocol of scp").
 
+mod support;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use sft_base::EntryPath;
 use sft_doors::scp::{Command, serve};
 use sft_engine::View;
 use sft_store::FsStore;
+use support::{folder, names};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// What a stream came to: how the server ended, and all that it said.
@@ -55,19 +58,6 @@ async fn run_as(grant: Grant, root: &Path, command: &str, stream: &[u8]) -> Ende
 
 async fn run(root: &Path, command: &str, stream: &[u8]) -> Ended {
     run_as(Grant::owner_local(), root, command, stream).await
-}
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-/// Everything below a folder, without what the store keeps for itself.
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.retain(|name| name != ".sft");
-    names.sort();
-    names
 }
 
 #[tokio::test]

@@ -9,15 +9,7 @@ use sft_base::EntryPath;
 use support::*;
 use tokio::io::AsyncWriteExt;
 
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.retain(|name| name != ".sft");
-    names.sort();
-    names
-}
-
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_is_there_when_it_is_closed_and_not_before() {
     let dir = folder();
     std::fs::write(dir.path().join("a"), "old").unwrap();
@@ -39,7 +31,7 @@ async fn an_upload_is_there_when_it_is_closed_and_not_before() {
     raw.finish().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_lost_leaves_the_old_content() {
     let dir = folder();
     std::fs::write(dir.path().join("a"), "old").unwrap();
@@ -67,7 +59,7 @@ async fn a_connection_that_is_lost_leaves_the_old_content() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_there_is_written_in_place() {
     let dir = folder();
     let file = dir.path().join("a");
@@ -92,7 +84,7 @@ async fn what_is_there_is_written_in_place() {
     assert_eq!(std::fs::read(&file).unwrap(), b"0");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn open_follows_its_flags() {
     let dir = folder();
     std::fs::write(dir.path().join("a"), "x").unwrap();
@@ -122,7 +114,7 @@ async fn open_follows_its_flags() {
     assert_eq!(std::fs::read(dir.path().join("a")).unwrap(), b"z");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_file_is_made_where_the_links_on_the_way_lead() {
     let dir = folder();
     std::fs::create_dir_all(dir.path().join("d/e")).unwrap();
@@ -140,7 +132,7 @@ async fn a_new_file_is_made_where_the_links_on_the_way_lead() {
     assert_eq!(raw.open("out/tmp/a", WR | CREAT).await.status(), DENIED);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_written_before_is_seen_by_its_name() {
     let dir = folder();
     std::fs::write(dir.path().join("there"), "").unwrap();
@@ -160,7 +152,7 @@ async fn what_was_written_before_is_seen_by_its_name() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handle_that_reads_sets_all_but_the_size() {
     use std::os::unix::fs::PermissionsExt;
     let dir = folder();
@@ -180,7 +172,7 @@ async fn a_handle_that_reads_sets_all_but_the_size() {
     assert_ne!(file.metadata().unwrap().permissions().mode() & 0o777, 0o777);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_file_keeps_its_mode_and_a_new_one_has_what_was_asked() {
     use std::os::unix::fs::PermissionsExt;
     let dir = folder();
@@ -206,7 +198,7 @@ async fn a_replaced_file_keeps_its_mode_and_a_new_one_has_what_was_asked() {
     assert_eq!(raw.ask(SETSTAT, &[&string(b"n"), &owner]).await.status(), UNSUPPORTED);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_are_made_changed_and_taken_away() {
     let dir = folder();
     let mut raw = Raw::new(dir.path()).await;
@@ -234,7 +226,7 @@ async fn names_are_made_changed_and_taken_away() {
     assert_eq!(names(dir.path()), Vec::<String>::new());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paths_are_those_of_a_tree_of_its_own() {
     let dir = folder();
     std::fs::create_dir_all(dir.path().join("in/deep")).unwrap();
@@ -266,7 +258,7 @@ async fn paths_are_those_of_a_tree_of_its_own() {
     assert_eq!(guest.path(STAT, "/l").await.status(), DENIED);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_does_what_was_given_and_no_more() {
     let dir = folder();
     std::fs::write(dir.path().join("a"), "secret").unwrap();
@@ -290,7 +282,7 @@ async fn a_guest_does_what_was_given_and_no_more() {
     assert_eq!(raw.read(&read, 0, 99).await.string(0), b"secret");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn directories_are_listed_to_their_end() {
     let dir = folder();
     for number in 0..450 {
@@ -315,7 +307,7 @@ async fn directories_are_listed_to_their_end() {
     assert_eq!(raw.path(OPENDIR, "f0").await.status(), FAILURE);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replies_to_one_handle_come_in_order_and_a_rename_after_its_close() {
     let dir = folder();
     let mut raw = Raw::new(dir.path()).await;
@@ -350,7 +342,7 @@ async fn replies_to_one_handle_come_in_order_and_a_rename_after_its_close() {
     assert_eq!(names(dir.path()), ["whole"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_may_ask_for_a_whole_file_before_it_takes_a_byte() {
     let dir = folder();
     let content: Vec<u8> = (0..16u32 << 20).map(|i| (i ^ (i >> 9)) as u8).collect();
@@ -373,7 +365,7 @@ async fn a_client_may_ask_for_a_whole_file_before_it_takes_a_byte() {
     assert_eq!(longest.string(0).len(), (256 << 10) - 1024, "what limits@openssh.com tells");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn extensions_do_what_they_say() {
     let dir = folder();
     std::fs::write(dir.path().join("a"), "hello world").unwrap();
@@ -402,7 +394,7 @@ async fn extensions_do_what_they_say() {
     raw.ask(EXTENDED, &[&lset[0], &lset[1], &lset[2]]).await.ok();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draft_can_be_renamed_and_removed_while_it_is_written() {
     let dir = folder();
     let mut raw = Raw::new(dir.path()).await;
@@ -417,7 +409,7 @@ async fn a_draft_can_be_renamed_and_removed_while_it_is_written() {
     assert_eq!(names(dir.path()), ["kept"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_ends_the_session_or_is_answered_and_never_more() {
     let dir = folder();
     let mut raw = Raw::new(dir.path()).await;
@@ -429,7 +421,7 @@ async fn nonsense_ends_the_session_or_is_answered_and_never_more() {
     assert_eq!(ended.kind(), std::io::ErrorKind::InvalidData);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_asks_on_and_takes_no_reply_is_left() {
     let dir = folder();
     std::fs::write(dir.path().join("big"), vec![7; 256 << 10]).unwrap();
@@ -451,7 +443,7 @@ async fn a_client_that_asks_on_and_takes_no_reply_is_left() {
     assert_eq!(ended.kind(), std::io::ErrorKind::InvalidData);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_ends_while_files_are_being_opened_leaves_nothing_open() {
     let dir = folder();
     std::fs::write(dir.path().join("a"), "x").unwrap();
@@ -467,7 +459,7 @@ async fn a_session_that_ends_while_files_are_being_opened_leaves_nothing_open() 
     assert_eq!(names(dir.path()), ["a"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handles_have_a_bound() {
     let dir = folder();
     std::fs::write(dir.path().join("a"), "x").unwrap();
@@ -481,7 +473,7 @@ async fn handles_have_a_bound() {
     raw.open("a", RD).await.handle();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_that_wait_together_are_each_answered_and_each_in_its_place() {
     let dir = folder();
     let mut raw = Raw::new(dir.path()).await;
@@ -517,7 +509,7 @@ async fn writes_that_wait_together_are_each_answered_and_each_in_its_place() {
 }
 
 /// What is written over a file holds that file's content: it is for those who may read it.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_not_be_read_is_not_read_through_what_replaces_it() {
     let dir = folder();
     let file = dir.path().join("a");
@@ -537,7 +529,7 @@ async fn what_may_not_be_read_is_not_read_through_what_replaces_it() {
     assert_eq!(raw.read(&over, 0, 6).await.status(), DENIED);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draft_is_removed_and_renamed_by_those_who_may() {
     let dir = folder();
     std::fs::write(dir.path().join("a"), "old").unwrap();

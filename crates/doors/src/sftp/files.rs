@@ -1,5 +1,6 @@
 //! What a handle stands for, and what is asked of it: reading, writing, listing (draft, sections 6.4 to 6.7).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sft_base::EntryPath;
@@ -33,6 +34,8 @@ pub(crate) struct OpenedFile {
     pub(crate) first: Mutex<FirstWrite>,
     /// Whether bits that change who a program runs as may be set.
     pub(crate) set_id: bool,
+    /// Whether closing it has to wait for the disk: it replaces something, or the client has asked for that.
+    pub(crate) flushes: AtomicBool,
 }
 
 /// What a client may mean by its first write, after an upload of its own was cut off.
@@ -74,7 +77,13 @@ impl File {
 
     /// The reply to READ: what was read, or that there is no more.
     pub(crate) fn read(&self, id: u32, offset: u64, length: u32) -> Outcome<Vec<u8>> {
-        let length = (length as usize).min(DATA_BYTES_MAX);
+        // Clients ask for as much as they may get, also of small files.
+        let left = self.stat()?.meta.size.saturating_sub(offset);
+        let length = (length as usize).min(DATA_BYTES_MAX).min(usize::try_from(left).unwrap_or(usize::MAX));
+        if length == 0 {
+            // Whether it may be read is asked all the same.
+            return self.read_at(offset, &mut []).and_then(|_| Err(Failed::end()));
+        }
         let mut reply = Writing::reply(DATA, id).u32(0).done();
         let head = reply.len();
         reply.resize(head + length, 0);
@@ -117,7 +126,26 @@ impl File {
     pub(crate) fn sync(&self) -> Outcome<()> {
         match self {
             Self::Source(..) => Ok(()),
-            Self::Open(opened) => Ok(opened.file.sync()?),
+            Self::Open(opened) => {
+                opened.flushes.store(true, Ordering::Relaxed);
+                Ok(opened.file.sync()?)
+            }
+        }
+    }
+
+    /// Whether closing it takes no more than giving it a name.
+    pub(crate) fn closes_at_once(&self) -> bool {
+        match self {
+            Self::Source(..) => true,
+            Self::Open(opened) => !opened.flushes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether nothing is to be kept of it when the session ends before it is closed, or after.
+    pub(crate) fn is_left_at_once(&self) -> bool {
+        match self {
+            Self::Source(..) => true,
+            Self::Open(opened) => !opened.file.is_draft(),
         }
     }
 

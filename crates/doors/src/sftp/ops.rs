@@ -1,5 +1,6 @@
 //! One answer for each kind of request, all through the view (spec/doors.md, "SFTP"). Everything here blocks.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use sft_base::{EntryPath, Kind};
@@ -147,7 +148,7 @@ fn open_at(
     if !flags.has(WRITE | APPEND | CREATE | TRUNCATE) && shared.draft(path).is_none() {
         return view.open(path).map(|source| File::Source(source, path.clone()));
     }
-    let mut first = FirstWrite::Plain;
+    let (mut first, mut flushes) = (FirstWrite::Plain, false);
     let (file, began_draft) = match shared.draft(path) {
         Some(_) if flags.has(EXCLUSIVE) => {
             return Err(
@@ -164,7 +165,7 @@ fn open_at(
             let now = shared.leftovers.now();
             let begun = begin(shared, path, flags, attributes)?;
             let file = Arc::new(begun.file);
-            first = begun.first;
+            (first, flushes) = (begun.first, begun.replaces);
             if file.is_draft() {
                 shared.add_draft(path.clone(), &file);
             }
@@ -181,6 +182,7 @@ fn open_at(
         resumed: first == FirstWrite::Resuming,
         first: Mutex::new(first),
         set_id: view.grant().set_id(),
+        flushes: AtomicBool::new(flushes),
     }))
 }
 
@@ -188,6 +190,8 @@ fn open_at(
 struct Begun {
     file: OpenFile,
     first: FirstWrite,
+    /// Whether it is a draft of what is to take the place of something.
+    replaces: bool,
 }
 
 /// Opens for writing: what is made anew, emptied, or written over from end to end is a draft until it is closed; what is
@@ -201,7 +205,7 @@ fn begin(
     let (view, leftovers) = (&shared.paths.view, &shared.leftovers);
     let exclusive = flags.has(CREATE) && flags.has(EXCLUSIVE);
     let mode = attributes.permissions.unwrap_or(0o666) & 0o777;
-    let plain = |file| Begun { file, first: FirstWrite::Plain };
+    let plain = |file| Begun { file, first: FirstWrite::Plain, replaces: false };
     match view.stat(path) {
         Ok(_) if exclusive => Err(Code::ALREADY_EXISTS.because(exists(path))),
         Ok(stat) if stat.meta.kind == Kind::Dir => {
@@ -215,7 +219,7 @@ fn begin(
             // Not before, because it guards what is there.
             leftovers.forget(view, path);
             shared.tell_begun(path, false);
-            Ok(plain(draft))
+            Ok(Begun { replaces: true, ..plain(draft) })
         }
         Ok(stat) => {
             let in_place = view.open_in_place(path)?;
@@ -227,9 +231,9 @@ fn begin(
             match is_over.then(|| view.draft_over(path)).and_then(Result::ok) {
                 Some(draft) => {
                     keep_mode(shared, &draft, &stat)?;
-                    Ok(Begun { file: draft, first })
+                    Ok(Begun { file: draft, first, replaces: true })
                 }
-                None => Ok(Begun { file: in_place, first }),
+                None => Ok(Begun { first, ..plain(in_place) }),
             }
         }
         Err(error) if error.code == Code::NOT_FOUND && !exclusive && !flags.has(TRUNCATE) => {
@@ -237,7 +241,7 @@ fn begin(
             match leftovers.resume(view, path)? {
                 Some(file) => {
                     shared.tell_begun(path, false);
-                    Ok(Begun { file, first: FirstWrite::Resuming })
+                    Ok(Begun { first: FirstWrite::Resuming, ..plain(file) })
                 }
                 None => {
                     check_not_gone(shared, path)?;

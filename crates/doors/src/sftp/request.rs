@@ -222,6 +222,46 @@ fn extended(f: &mut Fields) -> Result<Request, Incomplete> {
     })
 }
 
+impl Request {
+    /// Whether the file system answers it from what it has in memory, as a rule, or adds one name.
+    pub(crate) fn is_short(&self) -> bool {
+        match self {
+            Self::Init { .. }
+            | Self::Open { .. }
+            | Self::Close { .. }
+            | Self::LinkStat { .. }
+            | Self::Stat { .. }
+            | Self::HandleStat { .. }
+            | Self::OpenDir { .. }
+            | Self::ReadDir { .. }
+            | Self::MakeDir { .. }
+            | Self::RealPath { .. }
+            | Self::ExpandPath { .. }
+            | Self::HomeDirectory { .. }
+            | Self::ReadLink { .. }
+            | Self::MakeLink { .. }
+            | Self::Limits
+            | Self::Unknown { .. } => true,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::SetStat { .. }
+            | Self::LinkSetStat { .. }
+            | Self::HandleSetStat { .. }
+            | Self::Remove { .. }
+            | Self::RemoveDir { .. }
+            | Self::Rename { .. }
+            | Self::PosixRename { .. }
+            | Self::HardLink { .. }
+            | Self::Sync { .. }
+            | Self::StatFileSystem { .. }
+            | Self::HandleStatFileSystem { .. }
+            | Self::Copy { .. }
+            | Self::CheckName { .. }
+            | Self::CheckHandle { .. } => false,
+        }
+    }
+}
+
 impl Check {
     fn read(f: &mut Fields) -> Result<Self, Incomplete> {
         Ok(Self { algorithms: f.string()?, offset: f.u64()?, length: f.u64()?, block_size: f.u32()? })

@@ -15,6 +15,7 @@ use sft_engine::{Leftovers, OpenFile, View};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::at_once::at_once_if;
 use super::credit::{Cost, Credit, TooMuch};
 use super::files::{Dir, File};
 use super::packet::{DATA_BYTES_MAX, read_packet};
@@ -367,7 +368,8 @@ async fn run_lane(shared: Arc<Shared>, mut lane: Lane, mut queue: mpsc::Unbounde
         // Closed when nobody takes replies any more; then what was asked for is done all the same.
         let room = shared.room.clone().acquire_many_owned(bytes.min(ROOM_BYTES) as u32).await.ok();
         let together = shared.clone();
-        let worked = tokio::task::spawn_blocking(move || {
+        let is_short = batch.len() <= SHORT_JOBS && batch.iter().all(|job| job.is_short(&lane));
+        lane = at_once_if(is_short, move || {
             let mut room = room;
             let mut jobs = batch.into_iter().peekable();
             while let Some(job) = jobs.next() {
@@ -380,17 +382,11 @@ async fn run_lane(shared: Arc<Shared>, mut lane: Lane, mut queue: mpsc::Unbounde
                 lane.answer_run(&together, run, &mut room);
             }
             lane
-        });
-        lane = match worked.await {
-            Ok(lane) => lane,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
+        })
+        .await;
     }
     if let Lane::File(file) = lane {
-        let left = tokio::task::spawn_blocking(move || ops::leave(&shared, &file));
-        if let Err(error) = left.await {
-            std::panic::resume_unwind(error.into_panic());
-        }
+        at_once_if(file.is_left_at_once(), move || ops::leave(&shared, &file)).await;
     }
 }
 
@@ -439,6 +435,26 @@ impl Job {
             return false;
         };
         before.checked_add(content.len() as u64) == Some(offset)
+    }
+
+    /// Whether it takes microseconds unless the disk stalls: what touches few blocks, and flushes and frees none.
+    fn is_short(&self, lane: &Lane) -> bool {
+        let Task::Request(request) = &self.task else { return false };
+        match (request, lane) {
+            (Request::Close { .. }, Lane::File(file)) => file.closes_at_once(),
+            // A large file is read ahead of by the pool, while what was read is encrypted.
+            (Request::Read { offset, .. }, _) => *offset < SHORT_BYTES,
+            (Request::Write { offset, content, .. }, _) => {
+                offset.saturating_add(content.len() as u64) <= SHORT_BYTES
+            }
+            (
+                Request::SetStat { attributes, .. }
+                | Request::LinkSetStat { attributes, .. }
+                | Request::HandleSetStat { attributes, .. },
+                _,
+            ) => attributes.size.is_none(),
+            (request, _) => request.is_short(),
+        }
     }
 
     /// How much content its reply may hold.
@@ -523,4 +539,8 @@ const BATCH_BYTES: usize = 512 << 10;
 /// What a page of a listing takes at most.
 const DIR_BYTES: usize = 128 << 10;
 const SMALL_BYTES: usize = 4 << 10;
+/// Of a file, from its beginning on, what is read and written at once.
+const SHORT_BYTES: u64 = 64 << 10;
+/// Requests of one lane that came together and are answered at once: few, so that other lanes have their turn.
+const SHORT_JOBS: usize = 4;
 const TOGETHER_MAX: usize = 64;

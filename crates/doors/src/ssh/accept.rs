@@ -13,6 +13,7 @@ use sft_base::limits;
 use sft_engine::Leftovers;
 use sft_lane::EarlyGuard;
 use sft_store::Store;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -82,6 +83,8 @@ impl Door {
     ) {
         let (policy, store, leftovers) = (self.policy.clone(), self.store.clone(), self.leftovers.clone());
         let (client, mut known) = Client::new(policy, store, leftovers, self.places.clone(), peer, now);
+        // russh asks for the head of each packet and then for its body.
+        let stream = BufReader::with_capacity(READ_BYTES, stream);
         // Until here it has shown nothing but that it can connect.
         let greeted =
             timeout_at(guard.deadline(), russh::server::run_stream(self.config.clone(), stream, client));
@@ -176,13 +179,20 @@ const KEYS: &[Algorithm] = &[
     Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
 ];
 /// AES first: the machines that files are moved between have it in silicon.
-const CIPHERS: &[cipher::Name] =
-    &[cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_128_CTR];
+const CIPHERS: &[cipher::Name] = &[
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_CTR,
+    cipher::AES_128_CTR,
+];
 const MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
 /// The time to authenticate: people look at fingerprints and type passphrases within it.
 const LOGIN_MAX: Duration = Duration::from_secs(60);
 /// A wrong key is told after this, however it was wrong.
 const REJECTION: Duration = Duration::from_millis(50);
+/// What is taken from a socket at a time.
+const READ_BYTES: usize = 128 << 10;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// What a client may send before it hears that some was taken; nothing is kept for it, TCP holds back.

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use russh::keys::{Algorithm, PublicKey};
+use russh::keys::{Algorithm, Certificate, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure};
-use sft_auth::{Grant, Policy, PublicKeyId};
+use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet};
+use sft_auth::{AuthError, Grant, Policy, PublicKeyId};
 use sft_engine::{Leftovers, View};
 use sft_store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -58,8 +58,8 @@ impl Client {
         (Self { policy, store, leftovers, places, peer, now, known, session, channels, uses }, is_known)
     }
 
-    /// What a key is good for, once it is proven.
-    async fn grant(&self, key: &PublicKey, algorithm: &Algorithm) -> Option<Grant> {
+    /// A key that signs in a way that is taken here.
+    fn usable(&self, key: &PublicKey, algorithm: &Algorithm) -> Option<PublicKeyId> {
         let peer = self.peer;
         if matches!(algorithm, Algorithm::Rsa { hash: None }) {
             tracing::info!(%peer, "a client was not let in: it would sign with SHA-1");
@@ -71,16 +71,38 @@ impl Client {
             return None;
         }
         let key = PublicKeyId::from_blob(&key.to_bytes().ok()?);
-        let key = key.inspect_err(|error| tracing::info!(%peer, %error, "a client was not let in")).ok()?;
-        let (policy, now) = (self.policy.clone(), (self.now)());
-        let admitted = tokio::task::spawn_blocking(move || policy.admit_proven(&key, now)).await;
-        match admitted.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-            Ok(grant) => Some(grant),
-            Err(refused) => {
-                tracing::info!(%peer, reason = %refused.log_text(), "a client was not let in");
-                None
-            }
-        }
+        key.inspect_err(|error| tracing::info!(%peer, %error, "a client was not let in")).ok()
+    }
+
+    /// What the policy grants.
+    async fn granted(
+        &self,
+        judge: impl FnOnce(&Policy, SystemTime) -> Result<Grant, AuthError> + Send + 'static,
+    ) -> Option<Grant> {
+        let (peer, now) = (self.peer, (self.now)());
+        let log = |refused: AuthError| tracing::info!(%peer, reason = %refused.log_text(), "a client was not let in");
+        self.ask(move |policy| judge(policy, now)).await.map_err(log).ok()
+    }
+
+    /// Asks the policy, which reads files.
+    async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Policy) -> T + Send + 'static) -> T {
+        let policy = self.policy.clone();
+        let asked = tokio::task::spawn_blocking(move || question(&policy)).await;
+        asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Lets in whoever was granted something, if there is a place.
+    fn let_in(&mut self, user: &str, grant: Grant) -> Auth {
+        let peer = self.peer;
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            tracing::warn!(%peer, "a client was not let in: this server has as many sessions as it can");
+            return Auth::reject();
+        };
+        let user = sft_base::Shown(user.as_bytes()).to_string();
+        tracing::info!(%peer, identity = grant.identity(), label = grant.label(), user, "an SSH session opens");
+        self.known.send_replace(Known::Since { expires: grant.expires() });
+        self.session = Some((Arc::new(grant), place));
+        Auth::Accept
     }
 
     /// Puts a channel that was opened to its use; none if the client is not in, or has as many uses as one may have.
@@ -107,6 +129,10 @@ struct Use {
     view: View,
     stream: Channel<Msg>,
     place: OwnedSemaphorePermit,
+}
+
+fn log_refused(peer: SocketAddr, reason: &(dyn std::error::Error + 'static)) {
+    tracing::info!(%peer, reason, "a client was not let in");
 }
 
 /// A channel that has no use yet. What comes for it is thrown away: where nobody read it, it would stop the connection.
@@ -139,27 +165,56 @@ impl Waiting {
 impl Handler for Client {
     type Error = russh::Error;
 
+    /// What every client of OpenSSH asks first: which ways there are. Passwords are one only while some are granted.
+    async fn auth_none(&mut self, _user: &str) -> Result<Auth, Self::Error> {
+        let now = (self.now)();
+        if !self.ask(move |policy| policy.takes_passwords(now)).await {
+            return Ok(Auth::reject());
+        }
+        let ways = MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..]);
+        Ok(Auth::Reject { proceed_with_methods: Some(ways), partial_success: false })
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        let (typed, now) = (password.to_owned(), (self.now)());
+        match self.ask(move |policy| policy.admit_password(&typed, now)).await {
+            Ok(grant) => Ok(self.let_in(user, grant)),
+            Err(refused) => {
+                log_refused(self.peer, &refused);
+                self.auth_none(user).await
+            }
+        }
+    }
+
     async fn auth_publickey_offered(
         &mut self,
         _user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
-        let grant = self.grant(offer.public_key, offer.algorithm).await;
-        Ok(if grant.is_some() { Auth::Accept } else { Auth::reject() })
+        let Some(key) = self.usable(offer.public_key, offer.algorithm) else { return Ok(Auth::reject()) };
+        // Of a certificate only the key is shown here; it comes along with the signature.
+        let may_be_certified = self.ask(Policy::takes_certificates).await;
+        let is_good = may_be_certified
+            || self.granted(move |policy, now| policy.admit_proven(&key, now)).await.is_some();
+        Ok(if is_good { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        let Some(grant) = self.grant(key.public_key, key.algorithm).await else { return Ok(Auth::reject()) };
-        let peer = self.peer;
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            tracing::warn!(%peer, "a client was not let in: this server has as many sessions as it can");
-            return Ok(Auth::reject());
-        };
-        let user = sft_base::Shown(user.as_bytes()).to_string();
-        tracing::info!(%peer, identity = grant.identity(), user, "an SSH session opens");
-        self.known.send_replace(Known::Since { expires: grant.expires() });
-        self.session = Some((Arc::new(grant), place));
-        Ok(Auth::Accept)
+        let Some(key) = self.usable(key.public_key, key.algorithm) else { return Ok(Auth::reject()) };
+        let granted = self.granted(move |policy, now| policy.admit_proven(&key, now)).await;
+        Ok(granted.map_or_else(Auth::reject, |grant| self.let_in(user, grant)))
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, Self::Error> {
+        // What was read leniently comes out another, and its signature does not hold then.
+        let Ok(blob) = certificate.to_bytes() else { return Ok(Auth::reject()) };
+        let from = self.peer.ip();
+        let granted = self.granted(move |policy, now| policy.admit_certified(&blob, from, now)).await;
+        Ok(granted.map_or_else(Auth::reject, |grant| self.let_in(user, grant)))
     }
 
     async fn channel_open_session(
