@@ -7,6 +7,7 @@ mod answer_page;
 mod app;
 mod args;
 mod ask;
+mod attributed;
 mod cli;
 mod columns;
 mod config;

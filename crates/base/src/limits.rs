@@ -70,6 +70,8 @@ pub const PULL_SOURCES_MAX: usize = 1024;
 pub const LANES_MAX: usize = 16;
 /// Data units of one transfer that are on their way over two lanes at once.
 pub const COPIES_MAX: usize = 2;
+/// Things that the answer to the request `times` names.
+pub const TIMES_MAX: usize = 16;
 /// Gaps in the numbers of a transfer's data units that have come. A unit whose content cannot be read leaves one for good.
 pub const UNIT_GAPS_MAX: usize = 262_144;
 /// Proofs a client may offer in one session.
@@ -156,6 +158,7 @@ pub const ALL: &[(&str, u64)] = named![
     PULL_SOURCES_MAX,
     LANES_MAX,
     COPIES_MAX,
+    TIMES_MAX,
     UNIT_GAPS_MAX,
     AUTH_ATTEMPTS_MAX,
     AUTH_DEADLINE_MS,

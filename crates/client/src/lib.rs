@@ -33,11 +33,12 @@ mod lane_plan;
 mod lanes;
 mod opening;
 mod session;
+mod stalls;
 mod transfer;
 
 pub use sft_auth::{ClientKeys, Fingerprint, InviteLink, KeySearch, Rights, ServerName};
 pub use sft_base::{Digest, EntryPath, Time};
-pub use sft_engine::{Counters, Event, EventSink, Summary};
+pub use sft_engine::{Blame, Counters, Event, EventSink, Shares, Summary, Wait};
 pub use sft_lane::Transport;
 pub use sft_wire::message::{Durability, Entry, EntryKind, PublishMode, Stamp, Unapplied};
 pub use sft_wire::{Code, WireError};

@@ -102,6 +102,8 @@ pub struct PushOptions {
     pub checksum: bool,
     /// What is known of the same copy from before; by default nothing.
     pub memory: Option<Arc<dyn LandingMemory>>,
+    /// Whether the server is asked at the end what its end of the copy waited for, which takes a round trip; by default not.
+    pub explain: bool,
 }
 
 /// How entries are pulled.
@@ -117,6 +119,8 @@ pub struct PullOptions {
     pub keep_setid: bool,
     /// What is known of the same copy from before; by default nothing.
     pub memory: Option<Arc<dyn LandingMemory>>,
+    /// Whether the server is asked at the end what its end of the copy waited for, which takes a round trip; by default not.
+    pub explain: bool,
 }
 
 impl ConnectOptions {
@@ -156,14 +160,14 @@ impl fmt::Debug for ConnectOptions {
 impl Default for PushOptions {
     fn default() -> Self {
         let (publish, durability) = (PublishMode::Replace, Durability::Commit);
-        Self { publish, durability, checksum: false, memory: None }
+        Self { publish, durability, checksum: false, memory: None, explain: false }
     }
 }
 
 impl Default for PullOptions {
     fn default() -> Self {
-        let PushOptions { publish, durability, checksum, memory } = PushOptions::default();
-        Self { publish, durability, checksum, keep_setid: false, memory }
+        let PushOptions { publish, durability, checksum, memory, explain } = PushOptions::default();
+        Self { publish, durability, checksum, keep_setid: false, memory, explain }
     }
 }
 

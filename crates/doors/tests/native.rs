@@ -348,9 +348,12 @@ async fn what_is_too_much_or_not_known_is_refused_in_words() {
     fs::create_dir(served.home.path().join("served/d")).unwrap();
     let mut parts = by_hand(&served).await;
     // Request 5, with an operation of a version to come.
-    parts.writer.write_frame(frame::REQUEST, b"\xa2\x00\x05\x01\x82\x0b\xa0").await.unwrap();
+    parts.writer.write_frame(frame::REQUEST, b"\xa2\x00\x05\x01\x82\x0f\xa0").await.unwrap();
     let error = "this server does not know that operation; it may be older than the client";
     assert_eq!(refusal(&mut parts).await, (5, Code::UNSUPPORTED.because(error)));
+    write(&mut parts, Request { id: 6, op: Op::Times { transfer: 5 } }.into()).await;
+    let error = "that is no transfer of this session, or it began long ago";
+    assert_eq!(refusal(&mut parts).await, (6, Code::NOT_FOUND.because(error)));
     for id in 1..=limits::TRANSFERS_OPEN_MAX as u64 + 1 {
         write(&mut parts, Request { id, op: push_into("d") }.into()).await;
     }

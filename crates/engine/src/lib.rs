@@ -4,6 +4,7 @@
 //! transfer; they reach files only through a [`View`], which joins a store to a grant. Nothing here prints, dials or
 //! authenticates.
 
+mod attribution;
 mod budget;
 mod commit;
 mod error;
@@ -21,8 +22,9 @@ mod view;
 mod write;
 mod written;
 
+pub use attribution::{Shares, Times, Wait};
 pub use error::{unapplied_on_wire, wire_error};
-pub use event::{Counters, Event, EventSink, Summary};
+pub use event::{Blame, Counters, Event, EventSink, Summary};
 pub use leftovers::{Leftovers, Moment};
 pub use link::{LaneInfo, Link, LinkEnd, Role, SessionEvent, TransferPort, is_short_path};
 pub use open_file::OpenFile;

@@ -2,7 +2,7 @@
 //!
 //! A link knows sessions and transfers by number only. It ends when its control lane does; whoever opened it dials again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,6 +15,8 @@ use sft_lane::{
 use sft_wire::message::{Close, Op, PackHeader, PieceHeader, Ping, Reply, Request, Window, frame};
 use sft_wire::{Code, ControlMessage, Misbehaved, WireError, decode_pack, decode_piece};
 use tokio::sync::{mpsc, watch};
+
+use crate::{Counters, EventSink};
 
 /// A session's lanes. Clones share them.
 #[derive(Clone, Debug)]
@@ -99,6 +101,8 @@ struct Shared {
     ports: Mutex<HashMap<u64, PortEntry>>,
     lanes: watch::Sender<Vec<LaneInfo>>,
     lane_next: AtomicU64,
+    /// The counts of the transfers that began last.
+    told: Mutex<VecDeque<(u64, Arc<Counters>)>>,
     end: watch::Sender<Option<LinkEnd>>,
     connection: ConnectionHandle,
     started: Instant,
@@ -154,6 +158,7 @@ impl Link {
             ports: Mutex::default(),
             lanes: watch::Sender::default(),
             lane_next: AtomicU64::new(0),
+            told: Mutex::default(),
             end: watch::Sender::new(None),
             connection,
             started: Instant::now(),
@@ -184,6 +189,25 @@ impl Link {
     /// The data lanes that are up, and word of changes.
     pub fn lanes(&self) -> watch::Receiver<Vec<LaneInfo>> {
         self.0.lanes.subscribe()
+    }
+
+    /// Bytes that the lanes that are up have carried so far, both ways, headers and repetitions included.
+    pub fn bytes_carried(&self) -> u64 {
+        self.0.lanes.borrow().iter().map(|lane| lane.sender.bytes_carried()).sum()
+    }
+
+    /// The counts of a transfer of this session, if it is one of those that began last.
+    pub fn counters_of(&self, transfer: u64) -> Option<Arc<Counters>> {
+        let told = self.0.told.lock().expect("no holder of this lock panics");
+        told.iter().rev().find(|(id, _)| *id == transfer).map(|(_, counters)| counters.clone())
+    }
+
+    pub(crate) fn tell_counters(&self, transfer: u64, events: &EventSink) {
+        let mut told = self.0.told.lock().expect("no holder of this lock panics");
+        told.push_back((transfer, events.counters().clone()));
+        if told.len() > limits::TRANSFERS_OPEN_MAX {
+            told.pop_front();
+        }
     }
 
     /// Sends a message on the control lane, in turn. Waits while the peer is slow; does nothing once the link has ended.

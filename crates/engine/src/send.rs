@@ -13,6 +13,7 @@ use sft_wire::message::{Entry, EntryKind, Window, frame};
 use sft_wire::{ControlMessage, Job, Outcome, Sender, SenderEvent, WireError, encode_pack, encode_piece};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::attribution::{Stopwatch, of_sender};
 use crate::budget::SendShare;
 use crate::event::{Event, EventSink, Summary};
 use crate::lane_choice::{LaneChoice, LaneStanding};
@@ -67,7 +68,11 @@ pub async fn send(port: TransferPort, job: SendJob, events: EventSink) -> Result
         Err(awaited) => (Sender::EARLY_WINDOW, Some(awaited)),
     };
     let (results, results_in) = mpsc::unbounded_channel();
+    port.link.tell_counters(port.id, &events);
     let driver = SendDriver {
+        watch: Stopwatch::begin(events.clone()),
+        reading: 0,
+        sending: 0,
         machine: Sender::new(port.id, window),
         found: scan::start(job.sources.clone(), job.checksum),
         sources: job.sources,
@@ -99,6 +104,10 @@ struct SendDriver {
     lanes: Vec<LaneLoad>,
     begun: Instant,
     jobs_local: usize,
+    watch: Stopwatch,
+    /// Data units that are read, and that wait for a lane to take them.
+    reading: usize,
+    sending: usize,
     results: mpsc::UnboundedSender<Done>,
     share: SendShare,
     choice: LaneChoice,
@@ -176,6 +185,8 @@ impl SendDriver {
                     .map(|_| std::mem::take(&mut self.summary))
                     .map_err(TransferError::Cancelled);
             }
+            let looking = self.scanning && self.waiting.is_empty() && self.offered.is_empty();
+            self.watch.turn(of_sender(self.reading, self.sending, self.jobs_local, looking));
             let may_scan = self.scanning && self.waiting.is_empty();
             tokio::select! {
                 biased;
@@ -315,12 +326,13 @@ impl SendDriver {
         self.lanes.iter().map(standing).collect()
     }
 
-    fn spawn_unit(&self, job: Job, lane: LaneInfo) {
+    fn spawn_unit(&mut self, job: Job, lane: LaneInfo) {
         let (transfer, results) = (self.transfer, self.results.clone());
         match job {
             Job::Pack { unit, files } => {
                 let files: Vec<_> =
                     files.into_iter().filter_map(|(n, _)| Some((n, self.offered.get(&n)?.clone()))).collect();
+                self.note_reading(files.first().map(|(_, file)| file));
                 tokio::spawn(async move {
                     let buffer = SendShare::buffer().await;
                     let (header, content) = blocking(move || read::pack(transfer, unit, files)).await;
@@ -329,9 +341,11 @@ impl SendDriver {
             }
             Job::Piece { unit, entry, range } => {
                 let Some(file) = self.offered.get(&entry).cloned() else { return };
+                self.note_reading(Some(&file));
+                let events = self.events.clone();
                 tokio::spawn(async move {
                     let buffer = SendShare::buffer().await;
-                    match blocking(move || read::piece(transfer, unit, entry, range, &file)).await {
+                    match blocking(move || read::piece(transfer, unit, entry, range, &file, events)).await {
                         Ok((header, content)) => {
                             let _ = results.send(Done::Read { entry, offset: header.offset, cv: header.cv });
                             send_unit(
@@ -353,6 +367,12 @@ impl SendDriver {
             }
             Job::Check { .. } | Job::Close { .. } => self.spawn_local(job),
         }
+    }
+
+    /// A data unit is about to be read.
+    fn note_reading(&mut self, file: Option<&Offered>) {
+        self.reading += 1;
+        file.into_iter().for_each(|file| self.events.counters().times.note(&file.path));
     }
 
     fn spawn_local(&self, job: Job) {
@@ -381,11 +401,17 @@ impl SendDriver {
         match done {
             Done::Read { entry, offset, cv } => self.machine.piece_read(entry, offset, cv),
             Done::ReadFailed { unit, lane, error } => {
+                self.reading -= 1;
                 self.unload(lane);
                 self.machine.piece_failed(unit, lane, error);
             }
-            Done::Begun { unit, lane } => self.machine.unit_begun(unit, lane),
+            Done::Begun { unit, lane } => {
+                self.reading -= 1;
+                self.sending += 1;
+                self.machine.unit_begun(unit, lane);
+            }
             Done::Sent { unit, lane, transport, bytes, lost } => {
+                self.sending -= 1;
                 self.unload(lane);
                 match lost {
                     None => {

@@ -146,9 +146,10 @@ impl Connection {
         .map_err(|error| error.to_string())?;
         let peer_key = key_of(state.peer_certificates())?;
         let (stream, written) = (Arc::clone(socket.stream()), Arc::clone(socket.written()));
+        let received = Arc::clone(socket.received());
         let remote = stream.peer_addr().map_err(|error| error.to_string())?;
         let local = stream.local_addr().ok().map(canonical);
-        let link = Link::Tcp { stream, written, remote: canonical(remote), rtt };
+        let link = Link::Tcp { stream, written, received, remote: canonical(remote), rtt };
         let (source, sink) = tokio::io::split(tls);
         Ok(Self {
             handle: ConnectionHandle::new(link, local, peer_key, exporter),
@@ -175,8 +176,17 @@ struct Shared {
 
 #[derive(Debug)]
 enum Link {
-    Quic { connection: quinn::Connection, endpoint: Endpoint },
-    Tcp { stream: Arc<TcpStream>, written: Arc<AtomicU64>, remote: SocketAddr, rtt: Duration },
+    Quic {
+        connection: quinn::Connection,
+        endpoint: Endpoint,
+    },
+    Tcp {
+        stream: Arc<TcpStream>,
+        written: Arc<AtomicU64>,
+        received: Arc<AtomicU64>,
+        remote: SocketAddr,
+        rtt: Duration,
+    },
 }
 
 impl ConnectionHandle {
@@ -270,6 +280,16 @@ impl ConnectionHandle {
         match &self.0.link {
             Link::Quic { .. } => None,
             Link::Tcp { written, .. } => Some(written.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Bytes that a TCP connection has carried both ways; over QUIC the data lane says.
+    pub(crate) fn bytes_carried(&self) -> u64 {
+        match &self.0.link {
+            Link::Quic { .. } => 0,
+            Link::Tcp { written, received, .. } => {
+                written.load(Ordering::Relaxed) + received.load(Ordering::Relaxed)
+            }
         }
     }
 

@@ -143,6 +143,7 @@ impl Bounded for Reply {
                     .iter()
                     .try_for_each(|(name, _)| at_most("bytes of a name", limits::LABEL_BYTES_MAX, name.len()))
             }
+            Body::Times { spent, .. } => at_most("times", limits::TIMES_MAX, spent.len()),
             Body::Unapplied { unapplied } => {
                 at_most("attributes", limits::LIST_ITEMS_MAX, unapplied.len())?;
                 unapplied.iter().try_for_each(check_unapplied)

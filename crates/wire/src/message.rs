@@ -289,6 +289,14 @@ pub enum Op {
         #[cbor(n(0), with = "as_path")]
         path: EntryPath,
     },
+    /// Where the time of a transfer of this session went at the server; no right.
+    #[n(11)]
+    #[cbor(map)]
+    Times {
+        /// Its number.
+        #[n(0)]
+        transfer: u64,
+    },
     /// Begins a transfer from client to server; rights `create`, and `replace` where something gives way.
     #[n(16)]
     #[cbor(map)]
@@ -508,6 +516,17 @@ pub enum Body {
         /// Empty when all were.
         #[n(0)]
         unapplied: Vec<Unapplied>,
+    },
+    /// Where the time of a transfer went at the server.
+    #[n(11)]
+    #[cbor(map)]
+    Times {
+        /// The number of what it waits for now.
+        #[n(0)]
+        now: u64,
+        /// The number of what it waited for, and for how many milliseconds so far.
+        #[n(1)]
+        spent: Vec<(u64, u64)>,
     },
 }
 

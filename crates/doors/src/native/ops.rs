@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sft_base::{EntryPath, limits};
 use sft_engine::{
     EventSink, Link, ReceiveJob, Reception, SendJob, SendSource, SessionEvent, TransferError, TransferPort,
-    View, send, unapplied_on_wire, wire_error,
+    View, Wait, send, unapplied_on_wire, wire_error,
 };
 use sft_store::{Attributes, Stat};
 use sft_wire::message::{Body, Entry, Op, Pull, PullSource, Push, Reply, Request, Window};
@@ -53,6 +53,11 @@ async fn answer(link: &Link, view: View, request: Request, port: Option<Transfer
             Some(port) => take_pull(link, view, pull, port).await,
             None => link.send(failed(id, too_many_transfers())).await,
         },
+        // Not where it may block: it is asked when the disks are slow.
+        Op::Times { transfer } => {
+            let body = times(link, transfer).unwrap_or_else(|error| Body::Failed { error });
+            link.send(Reply { id, more: false, body }).await;
+        }
         op => {
             let done = tokio::task::spawn_blocking(move || answer_at_once(&view, op)).await;
             let body = match done {
@@ -100,10 +105,20 @@ fn answer_at_once(view: &View, op: Op) -> Result<Body, WireError> {
             let limits = limits::ALL.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
             Body::Limits { limits }
         }
-        Op::List { .. } | Op::Push(_) | Op::Pull(_) => {
-            unreachable!("`answer` takes what has more than one answer")
+        Op::List { .. } | Op::Push(_) | Op::Pull(_) | Op::Times { .. } => {
+            unreachable!("`answer` takes what has more than one answer, or asks no store")
         }
     })
+}
+
+fn times(link: &Link, transfer: u64) -> Result<Body, WireError> {
+    let counters = link.counters_of(transfer).ok_or_else(|| {
+        Code::NOT_FOUND.because("that is no transfer of this session, or it began long ago")
+    })?;
+    let shares = counters.times.shares();
+    let spent = Wait::ALL.map(|wait| (wait.number(), shares.of(wait).as_millis() as u64));
+    let spent = spent.into_iter().filter(|(_, millis)| *millis > 0).collect();
+    Ok(Body::Times { now: counters.times.now().number(), spent })
 }
 
 /// A source that is not there has vanished from a transfer, which listed it; a request only names it.

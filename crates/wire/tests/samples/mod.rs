@@ -116,6 +116,7 @@ fn requests() -> Vec<Sample<ControlMessage>> {
         ),
         ("limits", "every limit by name", ask(11, Op::Limits {})),
         ("read-link", "docs/a.txt", ask(12, Op::ReadLink { path: file() })),
+        ("times", "transfer 7", ask(15, Op::Times { transfer: 7 })),
         (
             "push",
             "into backup, replacing, durable at commit",
@@ -186,6 +187,11 @@ fn replies() -> Vec<Sample<ControlMessage>> {
             "reply-unapplied",
             "the mode could not be set",
             answer(6, Body::Unapplied { unapplied: vec![unapplied()] }),
+        ),
+        (
+            "reply-times",
+            "it writes, and has done so for 1.2 s; 40 ms it waited for the client",
+            answer(15, Body::Times { now: 5, spent: vec![(0, 40), (5, 1200)] }),
         ),
     ]
 }
