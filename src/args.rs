@@ -45,6 +45,7 @@ pub(crate) enum Verb {
     SftpStdio(cli::sftp_stdio::SftpStdioArgs),
     Find(cli::find::FindArgs),
     Port(cli::port::PortArgs),
+    Doctor(cli::doctor::DoctorArgs),
     Help(cli::help::HelpArgs),
 }
 

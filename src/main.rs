@@ -8,10 +8,13 @@ mod app;
 mod args;
 mod ask;
 mod attributed;
+mod checkup;
+mod checkup_here;
 mod cli;
 mod columns;
 mod config;
 mod copying;
+mod disk_speed;
 mod exit;
 mod failure;
 mod granted;
@@ -76,6 +79,7 @@ fn run(verb: Verb, voice: Voice) -> anyhow::Result<Exit> {
         Verb::SftpStdio(typed) => app.run(cli::sftp_stdio::run(&app, typed)),
         Verb::Find(typed) => app.run(cli::find::run(&app, typed)),
         Verb::Port(typed) => app.run(cli::port::run(&app, typed)),
+        Verb::Doctor(typed) => app.run(cli::doctor::run(&app, typed)),
         Verb::Help(typed) => cli::help::run(&app, typed),
     }
 }

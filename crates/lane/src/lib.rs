@@ -32,6 +32,7 @@ pub use error::{AttemptError, BindError, ConnectError, FailedAttempt, LaneError,
 pub use frames::Frame;
 pub use listen::{Accepted, ByteStream, ForeignStream, Listener};
 pub use pin::{Pin, fingerprint};
+pub use quic::SOCKET_BUFFER_BYTES;
 pub use race::{Attempt, Choice, Race};
 pub use sending::Sending;
 pub use tls::{ALPN, EXPORTER_LABEL};

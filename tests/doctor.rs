@@ -1,0 +1,68 @@
+//! Promise: `sft doctor` says whether this machine can serve and what to type where it cannot, and changes nothing; with a
+//! host it says how it is reached, and what limits a copy.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::Path;
+
+use serde_json::Value;
+use sft_testkit::{Ran, World, args};
+
+const SFT: &str = env!("CARGO_BIN_EXE_sft");
+
+/// The finding about something.
+fn about(ran: &Ran, what: &str) -> Value {
+    let found =
+        ran.objects().into_iter().find(|object| object["about"].as_str().is_some_and(|it| it == what));
+    found.unwrap_or_else(|| panic!("nothing about {what}: {ran:?}"))
+}
+
+fn verdict(ran: &Ran) -> String {
+    let last = ran.objects().pop().unwrap_or_else(|| panic!("nothing is said: {ran:?}"));
+    assert_eq!(last["event"], "verdict", "{ran:?}");
+    last["text"].as_str().unwrap().to_owned()
+}
+
+fn count(dir: &Path) -> usize {
+    std::fs::read_dir(dir).map_or(0, Iterator::count)
+}
+
+#[test]
+fn a_machine_that_can_serve_is_told_so() {
+    let world = World::new(SFT);
+    let (port, state) = (world.port().to_string(), world.local("state"));
+    let line =
+        args!["doctor", "--json", "--port", port.clone(), "--disk", world.root(), "--state", state.clone()];
+    let ran = world.sft(line).done();
+    for transport in ["UDP", "TCP"] {
+        let finding = about(&ran, &format!("port {port} over {transport}"));
+        assert_eq!(finding["state"], "ok", "{finding}");
+        assert!(finding["text"].as_str().unwrap().starts_with("sft serves there already"), "{finding}");
+    }
+    assert_eq!(about(&ran, "identity")["state"], "ok");
+    let disk = about(&ran, "disk");
+    assert!(disk["text"].as_str().unwrap().contains("written and flushed"), "{disk}");
+    assert!(verdict(&ran).starts_with("this machine can serve"), "{ran:?}");
+    assert_eq!((count(world.root()), state.exists()), (0, false), "nothing is left behind");
+}
+
+#[test]
+fn a_port_that_another_program_has_is_a_problem_with_its_process() {
+    let world = World::new(SFT);
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = socket.local_addr().unwrap().port().to_string();
+    let ran = world.sft(args!["doctor", "--port", port.clone()]).ended(6);
+    let said = ran.out();
+    let process = format!("process {}", std::process::id());
+    let line = said.lines().find(|line| line.contains(&format!("port {port} over UDP"))).unwrap();
+    assert!(line.trim_start().starts_with("problem") && line.contains(&process), "{said}");
+    assert!(said.contains("→ stop it, or serve on another port: sft serve --port "), "{said}");
+    assert!(said.ends_with("this machine cannot serve before the problems above are mended\n"), "{said}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_served_is_a_problem() {
+    let world = World::new(SFT);
+    let port = world.port().to_string();
+    let ran = world.sft(args!["doctor", "--json", "--port", port, "--disk", world.local("missing")]).ended(6);
+    assert_eq!(about(&ran, "directory")["state"], "problem");
+}
