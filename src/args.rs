@@ -76,6 +76,11 @@ impl RemoteArgs {
         Typed { port: self.port, transport: self.transport, identity: self.identity.clone() }
     }
 
+    /// The same over one transport alone, whatever was typed, and giving up at once.
+    pub(crate) fn over(&self, transport: TransportChoice) -> Self {
+        Self { transport: Some(transport), wait: Some(Duration::ZERO), ..self.clone() }
+    }
+
     /// How long a lost connection is tried again, if that was typed.
     pub(crate) fn wait(&self) -> Option<Duration> {
         self.wait

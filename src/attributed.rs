@@ -55,6 +55,13 @@ impl Attributed {
         Self { parts, disk }
     }
 
+    /// Who was waited for longest, and for which part of the time; none if no time passed.
+    pub(crate) fn most(&self) -> Option<(Who, f64)> {
+        let total = self.total();
+        let (who, time) = self.parts.into_iter().max_by_key(|(_, time)| *time)?;
+        (!total.is_zero()).then(|| (who, time.as_secs_f64() / total.as_secs_f64()))
+    }
+
     /// Such as `the network 81 %, this machine's disk 19 % (reading)`, the greatest first.
     pub(crate) fn line(&self) -> String {
         let total = self.total().as_secs_f64().max(1e-9);
@@ -198,6 +205,7 @@ mod tests {
         let own = shares(&[(Wait::Peer, 3000), (Wait::Lanes, 1000)]);
         let attributed = Attributed::of(&own, None);
         assert_eq!(attributed.line(), "the network or the server 75 %, the network 25 %");
+        assert_eq!(attributed.most(), Some((Who::NetworkOrServer, 0.75)));
         assert_eq!(
             Value::Object(attributed.object()).to_string(),
             r#"{"network":1.0,"network-or-server":3.0}"#

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 
 use serde_json::Value;
-use sft_testkit::{Ran, World, args};
+use sft_testkit::{Fate, Ran, World, args};
 
 const SFT: &str = env!("CARGO_BIN_EXE_sft");
 
@@ -65,4 +65,68 @@ fn a_directory_that_cannot_be_served_is_a_problem() {
     let port = world.port().to_string();
     let ran = world.sft(args!["doctor", "--json", "--port", port, "--disk", world.local("missing")]).ended(6);
     assert_eq!(about(&ran, "directory")["state"], "problem");
+}
+
+#[test]
+fn the_way_to_a_host_that_is_well() {
+    let world = World::new(SFT);
+    let ran = world.sft(args!["doctor", "--json", "srv"]).done();
+    assert!(about(&ran, "name")["text"].as_str().unwrap().contains("127.0.0.1"), "{ran:?}");
+    for what in
+        ["127.0.0.1 over UDP", "127.0.0.1 over TCP", "session over QUIC", "session over TCP", "path over TCP"]
+    {
+        assert_eq!(about(&ran, what)["state"], "ok", "{ran:?}");
+    }
+    let path = about(&ran, "path over QUIC")["text"].as_str().unwrap().to_owned();
+    assert!(path.contains("packets of 1,") && path.contains(" lost"), "{path}");
+    assert_eq!(verdict(&ran), "both transports get through");
+}
+
+#[test]
+fn copies_say_what_limits_and_leave_nothing_behind() {
+    let world = World::new(SFT);
+    std::fs::create_dir(world.served("d")).unwrap();
+    let relay = world.relay("far");
+    // A network that is much slower than any disk.
+    relay.rate(4 << 20);
+    let ran = world.sft(args!["doctor", "--json", "--copy", "far:d"]).done();
+    for over in ["QUIC", "TCP"] {
+        for way in ["up", "down"] {
+            let copy = about(&ran, &format!("copy {way} over {over}"));
+            assert!(copy["text"].as_str().unwrap().contains("the network "), "{copy}");
+        }
+    }
+    let verdict = verdict(&ran);
+    assert!(
+        verdict.contains("up, the network limits (") && verdict.contains("down, the network limits ("),
+        "{verdict}"
+    );
+    assert_eq!(count(&world.served("d")), 0, "nothing stays there");
+    let ran = world.sft(args!["doctor", "--copy", "far:missing/deep"]).ended(1);
+    assert!(ran.out().contains("problem"), "{ran:?}");
+}
+
+#[test]
+fn where_udp_is_blocked_the_verdict_says_so() {
+    let world = World::new(SFT);
+    let relay = world.relay("far");
+    relay.udp(Fate::Vanish);
+    let ran = world.sft(args!["doctor", "far:"]).done();
+    let said = ran.out();
+    assert!(said.contains("→ sft serve there; and let UDP port "), "{said}");
+    assert!(said.lines().last().unwrap().starts_with("UDP is blocked and TCP carries all"), "{said}");
+}
+
+#[test]
+fn a_server_that_nobody_trusts_yet_and_one_that_is_not_there() {
+    let world = World::new(SFT);
+    let stranger = world.newcomer("stranger");
+    stranger.names("srv", world.port());
+    let ran = stranger.sft(args!["doctor", "--json", "srv"]).ended(4);
+    assert!(about(&ran, "session over QUIC")["text"].as_str().unwrap().contains("sft trust add"), "{ran:?}");
+    assert!(verdict(&ran).starts_with("sft answers there, and lets nobody in"), "{ran:?}");
+
+    let nobody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let ran = world.sft(args!["doctor", "--json", format!("sft://127.0.0.1:{nobody}/")]).ended(3);
+    assert!(verdict(&ran).starts_with("nothing gets through"), "{ran:?}");
 }

@@ -159,6 +159,17 @@ impl Connection {
     }
 }
 
+/// What a QUIC connection has found out about its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuicPath {
+    /// The largest packet that is known to get through, in bytes above UDP.
+    pub packet_bytes: u16,
+    /// Packets that this end sent.
+    pub sent: u64,
+    /// How many of them were held for lost.
+    pub lost: u64,
+}
+
 /// A connection as a whole; cheap to clone. The connection ends when it is closed, or when this and every part of it
 /// are dropped.
 #[derive(Debug, Clone)]
@@ -244,6 +255,12 @@ impl ConnectionHandle {
                 tcp::hang_up(stream);
             }
         }
+    }
+
+    /// What QUIC has found out about the path by now; none over TCP, whose system keeps that to itself.
+    pub fn quic_path(&self) -> Option<QuicPath> {
+        let path = self.quic()?.stats().path;
+        Some(QuicPath { packet_bytes: path.current_mtu, sent: path.sent_packets, lost: path.lost_packets })
     }
 
     /// Waits until the connection is over, and says why. Over TCP that is known when a read or a write meets it.

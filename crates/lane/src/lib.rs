@@ -23,7 +23,7 @@ mod tcp;
 mod tls;
 
 pub use bind::BindOptions;
-pub use connection::{Connection, ConnectionHandle, Parts, Transport};
+pub use connection::{Connection, ConnectionHandle, Parts, QuicPath, Transport};
 pub use control::{ControlReader, ControlWriter};
 pub use data::{DataReceiver, DataSender, into_data};
 pub use dial::{ConnectOptions, Dialer, Later, Raced, connect};
