@@ -203,14 +203,14 @@ pub(crate) fn verdict(facts: &Facts) -> String {
         );
     }
     for (way, limit) in [("up", facts.up), ("down", facts.down)] {
-        if let Some((who, part)) = limit {
-            sentence += &format!(
-                "; {way}, {} limits ({:.0} % of the time): {}",
-                who.name(),
-                part * 100.0,
-                advice(who)
-            );
-        }
+        sentence += &match limit {
+            Some((who, part)) if part >= MOST => {
+                let percent = part * 100.0;
+                format!("; {way}, {} limits ({percent:.0} % of the time): {}", who.name(), advice(who))
+            }
+            Some((who, _)) => format!("; {way}, nothing limits alone, and {} most", who.name()),
+            None => String::new(),
+        };
     }
     sentence
 }
@@ -232,6 +232,8 @@ pub(crate) fn milliseconds(took: Duration) -> String {
 }
 
 const QUESTIONS: usize = 10;
+/// The part of the time from which somebody is what limits.
+const MOST: f64 = 0.5;
 /// More than what a path loses by chance when it is well.
 const LOSS_MUCH: f64 = 0.005;
 
@@ -258,6 +260,10 @@ mod tests {
             (
                 Facts { up: Some((Who::ServerDisk, 0.81)), ..well.clone() },
                 "both transports get through; up, the server's disk limits (81 % of the time): a faster disk there",
+            ),
+            (
+                Facts { up: Some((Who::Network, 0.3)), ..well.clone() },
+                "both transports get through; up, nothing limits alone, and the network most",
             ),
             (
                 Facts { down: Some((Who::Network, 0.5)), ..well },

@@ -74,7 +74,9 @@ impl Shares {
 pub struct Times {
     micros: [AtomicU64; Wait::ALL.len()],
     /// Content was read while lanes took other content: neither waited for the other.
-    both_micros: AtomicU64,
+    sending_micros: AtomicU64,
+    /// Content was written, and more could have been if more had come.
+    receiving_micros: AtomicU64,
     now: AtomicU8,
     disk: AtomicU64,
     processor: AtomicU64,
@@ -96,14 +98,18 @@ impl Times {
     pub fn shares(&self) -> Shares {
         let micros = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut spent: [u64; Wait::ALL.len()] = std::array::from_fn(|at| micros(&self.micros[at]));
-        let (reading, lanes) = (Wait::Reading as usize, Wait::Lanes as usize);
         // Whoever of the two was waited for alone is the slower one.
-        let (more, less) = divided(micros(&self.both_micros), spent[reading], spent[lanes]);
-        spent[reading] += more;
-        spent[lanes] += less;
+        for (both, one, other) in [
+            (&self.sending_micros, Wait::Reading, Wait::Lanes),
+            (&self.receiving_micros, Wait::Writing, Wait::Peer),
+        ] {
+            let (more, less) = divided(micros(both), spent[one as usize], spent[other as usize]);
+            spent[one as usize] += more;
+            spent[other as usize] += less;
+        }
         let (disk, processor) = (micros(&self.disk), micros(&self.processor));
         let hashing = Wait::Hashing as usize;
-        for work in [reading, Wait::Writing as usize] {
+        for work in [Wait::Reading as usize, Wait::Writing as usize] {
             let (at_disk, at_processor) = divided(spent[work], disk, processor);
             spent[work] = at_disk;
             spent[hashing] += at_processor;
@@ -138,6 +144,8 @@ pub(crate) enum Waiting {
     For(Wait),
     /// For content to be read, and for lanes to take other content.
     ReadingAndLanes,
+    /// For content to be written, and for more of it.
+    WritingAndPeer,
 }
 
 /// Charges a driver's waits to what it waits for.
@@ -162,7 +170,8 @@ impl Stopwatch {
         let micros = (now - self.since).as_micros() as u64;
         match self.waiting {
             Waiting::For(wait) => &times.micros[wait as usize],
-            Waiting::ReadingAndLanes => &times.both_micros,
+            Waiting::ReadingAndLanes => &times.sending_micros,
+            Waiting::WritingAndPeer => &times.receiving_micros,
         }
         .fetch_add(micros, Ordering::Relaxed);
         // What is below a microsecond counts with the next wait.
@@ -171,6 +180,7 @@ impl Stopwatch {
         let shown = match waiting {
             Waiting::For(wait) => wait,
             Waiting::ReadingAndLanes => Wait::Lanes,
+            Waiting::WritingAndPeer => Wait::Writing,
         };
         times.now.store(shown as u8, Ordering::Relaxed);
     }
@@ -195,21 +205,23 @@ pub(crate) fn of_sender(reading: usize, sending: usize, comparing: usize, lookin
     }
 }
 
-/// What a receiver waits for: so many data units are verified and written, it decides on entries, it makes durable; and
-/// content is still to come.
+/// What a receiver waits for: so many data units are verified and written, and others wait for that; it decides on entries, it
+/// makes durable; and content is still to come.
 pub(crate) fn of_receiver(
     writing: usize,
+    queued: bool,
     deciding: bool,
     committing: bool,
     content_to_come: bool,
 ) -> Waiting {
-    Waiting::For(match () {
-        () if writing > 0 => Wait::Writing,
-        () if deciding => Wait::Looking,
+    match () {
+        () if writing > 0 && content_to_come && !queued => Waiting::WritingAndPeer,
+        () if writing > 0 => Waiting::For(Wait::Writing),
+        () if deciding => Waiting::For(Wait::Looking),
         // Else it is done beside what is waited for.
-        () if committing && !content_to_come => Wait::Flushing,
-        () => Wait::Peer,
-    })
+        () if committing && !content_to_come => Waiting::For(Wait::Flushing),
+        () => Waiting::For(Wait::Peer),
+    }
 }
 
 /// Divides an amount in the ratio of two others; all to the first if both are nothing.
@@ -258,15 +270,18 @@ mod tests {
 
     #[test]
     fn what_a_receiver_waits_for() {
+        let alone = Waiting::For;
         let cases = [
-            ((1, true, true, true), Wait::Writing),
-            ((0, true, true, true), Wait::Looking),
-            ((0, false, true, false), Wait::Flushing),
-            ((0, false, true, true), Wait::Peer),
-            ((0, false, false, false), Wait::Peer),
+            ((1, true, true, true, true), alone(Wait::Writing)),
+            ((1, false, true, true, false), alone(Wait::Writing)),
+            ((1, false, true, true, true), Waiting::WritingAndPeer),
+            ((0, false, true, true, true), alone(Wait::Looking)),
+            ((0, false, false, true, false), alone(Wait::Flushing)),
+            ((0, false, false, true, true), alone(Wait::Peer)),
+            ((0, false, false, false, false), alone(Wait::Peer)),
         ];
-        for ((writing, deciding, committing, to_come), wait) in cases {
-            assert_eq!(of_receiver(writing, deciding, committing, to_come), Waiting::For(wait));
+        for ((writing, queued, deciding, committing, to_come), waiting) in cases {
+            assert_eq!(of_receiver(writing, queued, deciding, committing, to_come), waiting);
         }
     }
 

@@ -183,8 +183,8 @@ impl ReceiveDriver {
                     .map(|_| std::mem::take(&mut self.summary))
                     .map_err(TransferError::Cancelled);
             }
-            let content_to_come = self.content_to_come();
-            self.watch.turn(of_receiver(self.writes, self.deciding, self.committing, content_to_come));
+            let (queued, to_come) = (!self.arrived.is_empty(), self.content_to_come());
+            self.watch.turn(of_receiver(self.writes, queued, self.deciding, self.committing, to_come));
             tokio::select! {
                 biased;
                 end = link.ended() => return Err(end.into()),
