@@ -23,6 +23,7 @@ mod granted;
 mod lifetime;
 mod listed;
 mod long;
+mod manual;
 mod memory;
 mod names;
 mod namesakes;
