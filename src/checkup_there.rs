@@ -4,9 +4,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use sft_base::limits;
 use sft_client::{Client, PathFacts};
 
-use crate::amount::Count;
+use crate::amount::{Count, Rate};
 use crate::answer_page::{tcp_sentence, udp_sentence};
 use crate::attributed::Who;
 use crate::checkup::Finding;
@@ -176,6 +177,23 @@ pub(crate) async fn path(client: &Client, over: &str, facts: &mut Facts) -> Vec<
     vec![Finding::ok(&about, text)]
 }
 
+/// How much the lanes carry each way from memory to memory, no disk being asked.
+pub(crate) async fn memory(client: &Client, over: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (way, down) in [("up", false), ("down", true)] {
+        let about = format!("memory {way} over {over}");
+        findings.push(match client.measure(down, limits::MEASURE_BYTES_MAX, MEASURE_TIME).await {
+            Ok(measured) if measured.bytes > 0 => {
+                let rate = Rate(measured.bytes as f64 / measured.took.as_secs_f64().max(1e-9));
+                Finding::ok(&about, format!("{rate}, without a disk at either end"))
+            }
+            Ok(_) => Finding::warning(&about, "next to nothing got through in time"),
+            Err(error) => Finding::warning(&about, format!("not measured: {error}")),
+        });
+    }
+    findings
+}
+
 /// What limits, in one sentence, and what to change.
 pub(crate) fn verdict(facts: &Facts) -> String {
     let port = facts.port;
@@ -232,6 +250,8 @@ pub(crate) fn milliseconds(took: Duration) -> String {
 }
 
 const QUESTIONS: usize = 10;
+/// For each way over each transport.
+const MEASURE_TIME: Duration = Duration::from_millis(1_500);
 /// The part of the time from which somebody is what limits.
 const MOST: f64 = 0.5;
 /// More than what a path loses by chance when it is well.

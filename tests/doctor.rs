@@ -77,6 +77,15 @@ fn the_way_to_a_host_that_is_well() {
     {
         assert_eq!(about(&ran, what)["state"], "ok", "{ran:?}");
     }
+    for what in ["memory up over QUIC", "memory down over QUIC", "memory up over TCP", "memory down over TCP"]
+    {
+        let memory = about(&ran, what);
+        assert!(
+            memory["text"].as_str().unwrap().ends_with("MB/s, without a disk at either end")
+                || memory["text"].as_str().unwrap().ends_with("GB/s, without a disk at either end"),
+            "{memory}"
+        );
+    }
     let path = about(&ran, "path over QUIC")["text"].as_str().unwrap().to_owned();
     assert!(path.contains("packets of 1,") && path.contains(" lost"), "{path}");
     assert_eq!(verdict(&ran), "both transports get through");

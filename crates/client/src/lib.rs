@@ -40,7 +40,7 @@ mod transfer;
 
 pub use sft_auth::{ClientKeys, Fingerprint, InviteLink, KeySearch, Rights, ServerName};
 pub use sft_base::{Digest, EntryPath, Time};
-pub use sft_engine::{Blame, Counters, Event, EventSink, Shares, Summary, Wait};
+pub use sft_engine::{Blame, Counters, Event, EventSink, Measured, Shares, Summary, Wait};
 pub use sft_lane::{QuicPath, Transport};
 pub use sft_wire::message::{Durability, Entry, EntryKind, PublishMode, Stamp, Unapplied};
 pub use sft_wire::{Code, WireError};

@@ -371,6 +371,39 @@ async fn what_is_too_much_or_not_known_is_refused_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn measurements_are_bounded_in_number_and_one_at_a_time() {
+    let served = serve().await;
+    let mut parts = by_hand(&served).await;
+    let up = |bytes, millis| Op::Measure { down: false, bytes, millis };
+    // Nothing is sent: it ends by itself, half a second after its time.
+    write(&mut parts, Request { id: 1, op: up(1 << 20, 500) }.into()).await;
+    let replies = |message| match message {
+        ControlMessage::Reply(Reply { id, more, body }) => Some((id, more, body)),
+        _ => None,
+    };
+    assert_eq!(replies(read(&mut parts).await), Some((1, true, Body::Ok {})));
+    write(&mut parts, Request { id: 2, op: up(1, 1) }.into()).await;
+    let (id, error) = refusal(&mut parts).await;
+    assert_eq!((id, error.code), (2, Code::BUSY));
+    let measured = loop {
+        if let Some((1, false, Body::Measured { bytes, .. })) = replies(read(&mut parts).await) {
+            break bytes;
+        }
+    };
+    assert_eq!(measured, 0);
+    for id in 3..=limits::MEASURES_MAX + 1 {
+        // No lane is up, over which anything could go: by_hand leaves QUIC's own out.
+        write(&mut parts, Request { id, op: Op::Measure { down: true, bytes: 1, millis: 1 } }.into()).await;
+        while replies(read(&mut parts).await)
+            .is_none_or(|(_, _, body)| !matches!(body, Body::Measured { .. }))
+        {}
+    }
+    write(&mut parts, Request { id: 100, op: up(1, 1) }.into()).await;
+    let (id, error) = refusal(&mut parts).await;
+    assert_eq!((id, error.code), (100, Code::LIMIT));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_breaks_the_order_of_a_session_is_told_how() {
     let served = serve().await;
     let misdeeds = [

@@ -16,6 +16,7 @@ use sft_wire::message::{Close, Op, PackHeader, PieceHeader, Ping, Reply, Request
 use sft_wire::{Code, ControlMessage, Misbehaved, WireError, decode_pack, decode_piece};
 use tokio::sync::{mpsc, watch};
 
+use crate::measure::Measures;
 use crate::{Counters, EventSink};
 
 /// A session's lanes. Clones share them.
@@ -101,6 +102,7 @@ struct Shared {
     ports: Mutex<HashMap<u64, PortEntry>>,
     lanes: watch::Sender<Vec<LaneInfo>>,
     lane_next: AtomicU64,
+    measures: Measures,
     /// The counts of the transfers that began last.
     told: Mutex<VecDeque<(u64, Arc<Counters>)>>,
     end: watch::Sender<Option<LinkEnd>>,
@@ -158,6 +160,7 @@ impl Link {
             ports: Mutex::default(),
             lanes: watch::Sender::default(),
             lane_next: AtomicU64::new(0),
+            measures: Measures::default(),
             told: Mutex::default(),
             end: watch::Sender::new(None),
             connection,
@@ -194,6 +197,10 @@ impl Link {
     /// Bytes that the lanes that are up have carried so far, both ways, headers and repetitions included.
     pub fn bytes_carried(&self) -> u64 {
         self.0.lanes.borrow().iter().map(|lane| lane.sender.bytes_carried()).sum()
+    }
+
+    pub(crate) fn measures(&self) -> &Measures {
+        &self.0.measures
     }
 
     /// The counts of a transfer of this session, if it is one of those that began last.
@@ -445,6 +452,10 @@ impl Link {
                 Ok(None) | Err(_) => return Ok(()),
             };
             self.hear();
+            if frame.ty == frame::FILLER {
+                self.0.measures.came(frame.payload.len());
+                continue;
+            }
             let unit = read_unit(frame.ty, &frame.payload).map_err(|f| LinkEnd::Misbehaved(f.to_wire()))?;
             let Some(unit) = unit else { continue };
             let Some(port) = self.ports().get(&unit.transfer()).cloned() else { continue };

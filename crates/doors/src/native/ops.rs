@@ -1,6 +1,7 @@
 //! Answers requests: one function for each operation, all through a view (spec/wire.md, "Requests").
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sft_base::{EntryPath, limits};
 use sft_engine::{
@@ -58,6 +59,7 @@ async fn answer(link: &Link, view: View, request: Request, port: Option<Transfer
             let body = times(link, transfer).unwrap_or_else(|error| Body::Failed { error });
             link.send(Reply { id, more: false, body }).await;
         }
+        Op::Measure { down, bytes, millis } => measure(link, id, down, bytes, millis).await,
         op => {
             let done = tokio::task::spawn_blocking(move || answer_at_once(&view, op)).await;
             let body = match done {
@@ -105,10 +107,27 @@ fn answer_at_once(view: &View, op: Op) -> Result<Body, WireError> {
             let limits = limits::ALL.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
             Body::Limits { limits }
         }
-        Op::List { .. } | Op::Push(_) | Op::Pull(_) | Op::Times { .. } => {
+        Op::List { .. } | Op::Push(_) | Op::Pull(_) | Op::Times { .. } | Op::Measure { .. } => {
             unreachable!("`answer` takes what has more than one answer, or asks no store")
         }
     })
+}
+
+async fn measure(link: &Link, id: u64, down: bool, bytes: u64, millis: u64) {
+    let _turn = match link.begin_measure() {
+        Ok(turn) => turn,
+        Err(error) => return link.send(failed(id, error)).await,
+    };
+    let time = Duration::from_millis(millis);
+    let measured = if down {
+        link.send_filler(bytes, time).await
+    } else {
+        let mut counting = link.count_filler();
+        link.send(Reply { id, more: true, body: Body::Ok {} }).await;
+        counting.until(bytes, time + MEASURE_GRACE).await
+    };
+    let micros = measured.took.as_micros() as u64;
+    link.send(Reply { id, more: false, body: Body::Measured { bytes: measured.bytes, micros } }).await;
 }
 
 fn times(link: &Link, transfer: u64) -> Result<Body, WireError> {
@@ -256,5 +275,7 @@ fn too_many_transfers() -> WireError {
 
 /// A generous guess at what an entry takes besides its name and target.
 const ENTRY_BYTES: usize = 80;
+/// How long what was sent in time may take to come.
+const MEASURE_GRACE: Duration = Duration::from_millis(500);
 /// What the process's umask narrows.
 const NEW_DIR_MODE: u32 = 0o777;
