@@ -46,7 +46,7 @@ pub(crate) fn answers(answers: &Answers, trust: impl Fn(&str) -> String, width: 
 }
 
 /// What a TCP port is, in words.
-fn tcp_sentence(answer: &TcpAnswer) -> String {
+pub(crate) fn tcp_sentence(answer: &TcpAnswer) -> String {
     match answer {
         TcpAnswer::Open { rtt, .. } => format!("open, round trip {}", milliseconds(*rtt)),
         TcpAnswer::Closed => "closed: the host answers that nobody listens".into(),
@@ -55,7 +55,8 @@ fn tcp_sentence(answer: &TcpAnswer) -> String {
     }
 }
 
-fn udp_sentence(answer: &UdpAnswer) -> String {
+/// What a UDP port is, in words.
+pub(crate) fn udp_sentence(answer: &UdpAnswer) -> String {
     match answer {
         UdpAnswer::Quic { rtt, .. } => format!("open, answers as QUIC, round trip {}", milliseconds(*rtt)),
         UdpAnswer::Other(rtt) => format!("open, answers and not as QUIC, round trip {}", milliseconds(*rtt)),

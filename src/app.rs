@@ -96,7 +96,7 @@ impl App {
         let mut target = reach.target.clone();
         // An invitation says on which port its server is, as who types one does.
         let near = if reach.port_named || options.invitation.is_some() {
-            near::locate(&target.host, target.port).await
+            near::locate(&target.host, Some(target.port)).await
         } else if near::is_local(&target.host) {
             near::locate_known(&target.host, &self.ports_met(&target)?).await?
         } else {

@@ -45,6 +45,7 @@ pub(crate) enum Verb {
     SftpStdio(cli::sftp_stdio::SftpStdioArgs),
     Find(cli::find::FindArgs),
     Port(cli::port::PortArgs),
+    Doctor(cli::doctor::DoctorArgs),
     Help(cli::help::HelpArgs),
 }
 
@@ -73,6 +74,11 @@ impl RemoteArgs {
     /// What goes before names and the configuration file.
     pub(crate) fn typed(&self) -> Typed {
         Typed { port: self.port, transport: self.transport, identity: self.identity.clone() }
+    }
+
+    /// The same over one transport alone, whatever was typed, and giving up at once.
+    pub(crate) fn over(&self, transport: TransportChoice) -> Self {
+        Self { transport: Some(transport), wait: Some(Duration::ZERO), ..self.clone() }
     }
 
     /// How long a lost connection is tried again, if that was typed.

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
-use sft_client::{Code, Counters, Event, EventSink, Summary, TransferError, Transport, WireError};
+use sft_client::{
+    Blame, Code, Counters, Event, EventSink, Shares, Summary, TransferError, Transport, WireError,
+};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::amount::Took;
+use crate::attributed::{Attributed, blamed, blamed_key};
 use crate::exit::Exit;
 use crate::failure::{entry_line, exit_of_entry};
 use crate::names::{put_error, put_path};
@@ -27,6 +31,13 @@ pub(crate) struct Copying {
     /// Before it is, somebody may be asked something, and nothing is drawn over that.
     connected: bool,
     told: Told,
+    /// Since when nothing has moved, and who is waited for.
+    stalled: Option<(Instant, String)>,
+    /// How long it took to connect.
+    connecting: Option<Duration>,
+    /// What the server's end waited for.
+    far: Option<Shares>,
+    processor: Duration,
 }
 
 /// How a copy ended.
@@ -45,7 +56,20 @@ impl Copying {
         let counters = sink.counters().clone();
         let bar = voice.draws().then(Bar::new);
         let told = Told::new(voice.tells_all());
-        (Self { voice, counters, events, bar, begun: Instant::now(), connected: false, told }, sink)
+        let copying = Self {
+            voice,
+            counters,
+            events,
+            bar,
+            begun: Instant::now(),
+            connected: false,
+            told,
+            stalled: None,
+            connecting: None,
+            far: None,
+            processor: processor_time(),
+        };
+        (copying, sink)
     }
 
     /// Runs the transfer to its end, telling how it goes.
@@ -78,7 +102,8 @@ impl Copying {
         }
         let snapshot = Snapshot::of(&self.counters);
         if let Some(bar) = &mut self.bar {
-            bar.update(&snapshot);
+            let stalled = self.stalled.as_ref().map(|(since, whom)| (since.elapsed(), whom.as_str()));
+            bar.update(&snapshot, stalled);
         }
         if self.voice.json() {
             self.voice.object(progress_object(&snapshot))?;
@@ -87,8 +112,10 @@ impl Copying {
     }
 
     fn tell(&mut self, event: Event) -> anyhow::Result<()> {
+        self.follow(&event);
         if let Event::Connected { at } = event {
             self.connected = true;
+            self.connecting = Some(at - self.begun);
             // What a person took to answer is no part of how long the copy took.
             self.begun = at;
         }
@@ -99,7 +126,15 @@ impl Copying {
             }
         }
         if self.voice.json() {
-            return self.voice.object(event_object(&event));
+            return match event {
+                // It is in the result.
+                Event::FarTimes { .. } => Ok(()),
+                event => self.voice.object(event_object(&event)),
+            };
+        }
+        if self.bar.is_some() && matches!(event, Event::Stalled { .. }) {
+            // The bar says so.
+            return Ok(());
         }
         let voice = self.voice;
         let tell = || match event {
@@ -113,7 +148,8 @@ impl Copying {
             }
             Event::Reconnecting { silent, reason } => voice.note(&reconnecting_line(silent, &reason)),
             Event::Reconnected => voice.note("connected again, and going on"),
-            Event::Connected { .. } => {}
+            Event::Stalled { since, blame } => voice.note(&stalled_line(since, &blame)),
+            Event::Connected { .. } | Event::Moving | Event::FarTimes { .. } => {}
         };
         match &self.bar {
             Some(bar) => bar.say(tell),
@@ -122,13 +158,28 @@ impl Copying {
         Ok(())
     }
 
+    /// Takes note of what is shown for as long as it lasts.
+    fn follow(&mut self, event: &Event) {
+        match event {
+            Event::Stalled { since, blame } => self.stalled = Some((*since, blamed(blame))),
+            Event::Moving | Event::Reconnecting { .. } | Event::Reconnected => self.stalled = None,
+            Event::FarTimes { shares } => self.far = Some(*shares),
+            _ => {}
+        }
+    }
+
     fn finish(mut self, summary: &Summary) -> anyhow::Result<Exit> {
         self.bar = None;
         let snapshot = Snapshot::of(&self.counters);
         let took = self.begun.elapsed();
         let exit = exit_of(summary);
+        let attributed = Attributed::of(&self.counters.times.shares(), self.far.as_ref());
+        let processor = processor_time().saturating_sub(self.processor);
         if self.voice.json() {
-            self.voice.object(result_object(summary, &snapshot, took, exit))?;
+            let mut object = result_object(summary, &snapshot, took, exit);
+            object.insert("waited".into(), Value::Object(attributed.object()));
+            object.insert("processor_seconds".into(), processor.as_secs_f64().into());
+            self.voice.object(object)?;
             return Ok(exit);
         }
         let rest = self.told.rest(summary.failed);
@@ -136,6 +187,13 @@ impl Copying {
             self.voice.warn(&rest);
         }
         self.voice.note(&snapshot.last_line(summary, took));
+        let connecting =
+            self.connecting.map_or_else(String::new, |took| format!("connecting took {}; ", Took(took)));
+        let busy = processor.as_secs_f64() * 100.0 / took.as_secs_f64().max(1e-9);
+        self.voice.detail(&format!(
+            "where the time went: {}; {connecting}sft kept a processor busy for {busy:.0} % of the time",
+            attributed.line()
+        ));
         Ok(exit)
     }
 }
@@ -167,6 +225,16 @@ fn reconnecting_line(silent: Duration, reason: &str) -> String {
         0 => format!("the connection was lost, connecting again: {reason}"),
         seconds => format!("no connection for {seconds} s, trying again: {reason}"),
     }
+}
+
+fn stalled_line(since: Instant, blame: &Blame) -> String {
+    format!("nothing has moved for {} s: waiting for {}", since.elapsed().as_secs(), blamed(blame))
+}
+
+/// What all threads of this process have used.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32)
 }
 
 fn lane_name(transport: Transport) -> &'static str {
@@ -211,6 +279,19 @@ fn event_object(event: &Event) -> Map<String, Value> {
         Event::Connected { .. } => {
             put("event", "connected".into());
         }
+        Event::Stalled { since, blame } => {
+            put("event", "stalled".into());
+            put("silent_ms", (since.elapsed().as_millis() as u64).into());
+            put("waiting_for", blamed_key(blame).into());
+            put("text", blamed(blame).into());
+            if let Blame::Here { path: Some(path), .. } = blame {
+                put_path(&mut object, path.as_bytes());
+            }
+        }
+        Event::Moving => {
+            put("event", "moving".into());
+        }
+        Event::FarTimes { .. } => {}
     }
     object
 }

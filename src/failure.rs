@@ -108,7 +108,7 @@ fn is_of_connecting(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// The exit code for an error, by the first layer that has one.
-fn exit_of(error: &anyhow::Error) -> Exit {
+pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
     error.chain().find_map(exit_of_layer).unwrap_or(Exit::Local)
 }
 

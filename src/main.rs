@@ -7,10 +7,16 @@ mod answer_page;
 mod app;
 mod args;
 mod ask;
+mod attributed;
+mod checkup;
+mod checkup_here;
+mod checkup_there;
 mod cli;
 mod columns;
 mod config;
+mod copy_speed;
 mod copying;
+mod disk_speed;
 mod exit;
 mod failure;
 mod granted;
@@ -18,6 +24,7 @@ mod known_paths;
 mod lifetime;
 mod listed;
 mod long;
+mod manual;
 mod memory;
 mod names;
 mod namesakes;
@@ -77,6 +84,7 @@ fn run(verb: Verb, voice: Voice) -> anyhow::Result<Exit> {
         Verb::SftpStdio(typed) => app.run(cli::sftp_stdio::run(&app, typed)),
         Verb::Find(typed) => app.run(cli::find::run(&app, typed)),
         Verb::Port(typed) => app.run(cli::port::run(&app, typed)),
+        Verb::Doctor(typed) => app.run(cli::doctor::run(&app, typed)),
         Verb::Help(typed) => cli::help::run(&app, typed),
     }
 }

@@ -51,8 +51,9 @@ pub(crate) enum Unclear {
 
 /// The server with this host name on this port. None if the name is not of the local network, or nobody announces such a
 /// server within a moment: the system may know the name all the same.
-pub(crate) async fn locate(host: &str, port: u16) -> Option<Near> {
-    hear(host, &[port]).await.choose(host, &[port]).ok().flatten()
+pub(crate) async fn locate(host: &str, port: Option<u16>) -> Option<Near> {
+    let wanted: Vec<u16> = port.into_iter().collect();
+    hear(host, &wanted).await.choose(host, &wanted).ok().flatten()
 }
 
 /// The server with this host name, whose port was not typed: on one of the ports where it was met, or, if it was never met,

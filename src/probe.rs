@@ -128,6 +128,11 @@ async fn ask_tcp(host: &str, address: SocketAddr) -> TcpAnswer {
         Err(_) => return TcpAnswer::Filtered,
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return TcpAnswer::Closed,
+        // Who resets a connection took it first, or something on the way did.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+            let native = Native::No(Some("whoever answers resets the connection at once".into()));
+            return TcpAnswer::Open { rtt: began.elapsed(), native, says: None };
+        }
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return TcpAnswer::Filtered,
         Ok(Err(error)) => return TcpAnswer::Failed(error.to_string()),
     };

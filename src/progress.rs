@@ -92,6 +92,17 @@ impl Snapshot {
         text.chars().take(columns).collect()
     }
 
+    /// What stands there instead while nothing moves.
+    fn stalled_line(&self, silent: Duration, whom: &str, columns: usize) -> String {
+        let line = format!(
+            "{} of {}: nothing has moved for {} s: waiting for {whom}",
+            Bytes(self.done()),
+            Bytes(self.bytes),
+            silent.as_secs()
+        );
+        line.chars().take(columns.saturating_sub(1)).collect()
+    }
+
     /// `=====>    `
     fn bar(&self, width: usize) -> String {
         let part = u128::from(self.done()) * width as u128 / u128::from(self.bytes.max(1));
@@ -165,10 +176,13 @@ impl Bar {
         Self { bar, speed: Speed::new(Instant::now()) }
     }
 
-    /// Draws the bar anew.
-    pub(crate) fn update(&mut self, snapshot: &Snapshot) {
+    /// Draws the bar anew; with how long nothing has moved and who is waited for, if that is so.
+    pub(crate) fn update(&mut self, snapshot: &Snapshot, stalled: Option<(Duration, &str)>) {
         let rate = self.speed.update(snapshot.quic + snapshot.tcp, Instant::now());
-        self.bar.set_message(snapshot.line(rate, columns()));
+        self.bar.set_message(match stalled {
+            Some((silent, whom)) => snapshot.stalled_line(silent, whom, columns()),
+            None => snapshot.line(rate, columns()),
+        });
         self.bar.tick();
     }
 
@@ -236,6 +250,15 @@ mod tests {
         assert_eq!(nothing, format!("{:<24} 0 B of 0 B+  0 B/s  0 of 0+ entries", ">"));
         let all = Snapshot { moved: 3_500_000_000, ..HALF };
         assert_eq!(all.bar(8), "========");
+    }
+
+    #[test]
+    fn the_line_of_a_copy_that_stands_still() {
+        let line =
+            |columns| HALF.stalled_line(Duration::from_secs(14), "the server's disk (writing)", columns);
+        let all = "2.00 GB of 4.00 GB: nothing has moved for 14 s: waiting for the server's disk (writing)";
+        assert_eq!(line(100), all);
+        assert_eq!(line(30), all[..29]);
     }
 
     #[test]

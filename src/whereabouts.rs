@@ -18,7 +18,9 @@ pub(crate) fn of_near(host: String, near: Near) -> Locate {
     let port = near.port;
     again(vec![near.addresses], move || {
         let host = host.clone();
-        async move { Ok(near::locate(&host, port).await.map(|near| vec![near.addresses]).unwrap_or_default()) }
+        async move {
+            Ok(near::locate(&host, Some(port)).await.map(|near| vec![near.addresses]).unwrap_or_default())
+        }
     })
 }
 

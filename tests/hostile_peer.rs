@@ -248,7 +248,7 @@ type Misdeed = (&'static str, &'static [Code]);
 const MISDEEDS: [Misdeed; 13] = [
     ("a control frame larger than the bound", &[Code::PROTOCOL]),
     ("a frame of no known type", &[Code::PROTOCOL]),
-    ("a control frame of random bytes", &[Code::PROTOCOL]),
+    ("a control frame of random bytes", &[Code::PROTOCOL, Code::UNSUPPORTED]),
     ("an answer where requests belong", &[Code::PROTOCOL]),
     ("a path with `..` in it", &[Code::PROTOCOL]),
     ("the number of a transfer twice", &[Code::PROTOCOL]),

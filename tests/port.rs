@@ -143,6 +143,60 @@ fn seen_by_ss() -> BTreeSet<Seen> {
     String::from_utf8(ran.stdout).unwrap().lines().map(line).collect()
 }
 
+/// Transport, port and process of what `lsof` sees listening.
+fn seen_by_lsof() -> BTreeSet<(String, u64, u64)> {
+    // One field a line, its kind in the first letter; no name is looked up.
+    let ask = |which: &[&str]| {
+        let mut lsof = Command::new("lsof");
+        let ran = lsof.args(["-nP", "-w", "-FpPn"]).args(which).output();
+        String::from_utf8(ran.expect("lsof is installed by tests/run").stdout).unwrap()
+    };
+    let said = ask(&["-iTCP", "-sTCP:LISTEN"]) + &ask(&["-iUDP"]);
+    let (mut pid, mut transport) = (0, String::new());
+    let mut seen = BTreeSet::new();
+    for line in said.lines() {
+        match line.split_at(1) {
+            ("p", number) => pid = number.parse().unwrap(),
+            ("P", name) => transport = name.to_lowercase(),
+            // With an arrow it is connected to somebody, and does not listen.
+            ("n", address) if !address.contains("->") => {
+                let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+                seen.extend(port.map(|port| (transport.clone(), port, pid)));
+            }
+            _ => {}
+        }
+    }
+    seen
+}
+
+#[test]
+fn it_sees_what_lsof_sees() {
+    is_root_or_known_not("see what belongs to others");
+    let (dir, person) = someone();
+    let started = [
+        web_server(&person),
+        sshd(dir.path(), &person),
+        socket(&person, "AF_INET", "SOCK_DGRAM", "127.0.0.1"),
+        socket(&person, "AF_INET6", "SOCK_STREAM", "::1"),
+    ];
+    // Other tests listen meanwhile: what was there before and after was there all the time.
+    let before = seen_by_lsof();
+    let ran = person.sft(words!["port", "--json"]).done();
+    let after = seen_by_lsof();
+    for (running, port) in &started {
+        let ours = |(_, number, pid): &(String, u64, u64)| {
+            *number == u64::from(*port) && *pid == u64::from(running.pid())
+        };
+        assert!(before.iter().any(ours), "lsof does not see {running:?} on {port}: {before:?}");
+    }
+    let ours: BTreeSet<_> = seen_by_sft(&ran)
+        .into_iter()
+        .flat_map(|seen| seen.pids.into_iter().map(move |pid| (seen.transport.clone(), seen.port, pid)))
+        .collect();
+    let missing: Vec<_> = before.intersection(&after).filter(|seen| !ours.contains(seen)).collect();
+    assert!(missing.is_empty(), "lsof sees these, sft does not: {missing:#?}\n{ran:?}");
+}
+
 #[test]
 fn it_sees_what_ss_sees() {
     let root = is_root_or_known_not("see what belongs to others");
@@ -321,6 +375,26 @@ fn what_others_answer() {
 
     let page = ask(free_port()).ended(3).out();
     assert!(page.contains("  tcp          closed: the host answers that nobody listens\n"), "{page}");
+}
+
+#[test]
+fn who_resets_every_connection_is_open_and_no_server() {
+    let (_dir, person) = someone();
+    let script = "import socket, struct\n\
+                  s = socket.create_server(('127.0.0.1', 0))\n\
+                  print(s.getsockname()[1])\n\
+                  while True:\n\
+                  \x20   c, _ = s.accept()\n\
+                  \x20   c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\n\
+                  \x20   c.close()\n";
+    let (_resetting, port) = listening(python(&person, script));
+    let began = Instant::now();
+    let page = person.sft(words!["port", format!("{port}/tcp"), "127.0.0.1"]).done().out();
+    assert!(page.contains("  tcp          open, round trip ") && !page.contains("it says"), "{page}");
+    assert!(page.contains("  sft          not an sft server"), "{page}");
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    let said = person.sft(words!["doctor", format!("sft://127.0.0.1:{port}/")]).ended(3).out();
+    assert!(said.contains("127.0.0.1 over TCP: open") && said.contains("nothing gets through"), "{said}");
 }
 
 #[test]

@@ -142,7 +142,8 @@ async fn push(app: &App, cp: &Cp, sources: &[PathBuf], host: &RemoteLocation) ->
     let client = app.client(host, &cp.remote).await?;
     let (copying, sink) = Copying::new(app.voice);
     let memory: Arc<dyn LandingMemory> = under_way.clone();
-    let options = PushOptions { publish, durability, checksum, manner, memory: Some(memory) };
+    let explain = app.voice.tells_all();
+    let options = PushOptions { publish, durability, checksum, manner, memory: Some(memory), explain };
     let copied = copying.run(client.push(sources, &host.path, options, sink)).await?;
     under_way.ended(copied);
     Ok(copied.exit)
@@ -160,7 +161,8 @@ async fn pull(app: &App, cp: &Cp, groups: &[Group], destination: &Path) -> anyho
         let client = app.client(&group.host, &cp.remote).await?;
         let (copying, sink) = Copying::new(app.voice);
         let memory: Arc<dyn LandingMemory> = under_way.clone();
-        let options = PullOptions { publish, durability, checksum, keep_setid, manner, memory: Some(memory) };
+        let (memory, explain) = (Some(memory), app.voice.tells_all());
+        let options = PullOptions { publish, durability, checksum, keep_setid, manner, memory, explain };
         let copied = copying.run(client.pull(&group.paths, destination, options, sink)).await?;
         under_way.ended(copied);
         exit = exit.worse(copied.exit);

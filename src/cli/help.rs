@@ -6,16 +6,22 @@ use crate::app::App;
 use crate::args::Arguments;
 use crate::exit::Exit;
 use crate::failure::Usage;
+use crate::manual;
 
 /// Print help on a verb or a topic
 #[derive(Debug, Args)]
 pub(crate) struct HelpArgs {
-    /// A verb, or `exit-codes`
+    /// A verb, `exit-codes`, or `man` for the manual page: `sft help man > sft.1`
     topic: Option<String>,
 }
 
 /// Prints the help.
 pub(crate) fn run(app: &App, typed: HelpArgs) -> anyhow::Result<Exit> {
+    if typed.topic.as_deref() == Some("man") {
+        let page = manual::page(Arguments::command())?;
+        app.voice.write(|out| out.write_all(&page))?;
+        return Ok(Exit::Done);
+    }
     let text = text(typed.topic.as_deref())?;
     app.voice.write(|out| out.write_all(text.as_bytes()))?;
     Ok(Exit::Done)

@@ -3,6 +3,7 @@
 pub(crate) mod cat;
 pub(crate) mod cp;
 pub(crate) mod df;
+pub(crate) mod doctor;
 pub(crate) mod find;
 pub(crate) mod hash;
 pub(crate) mod help;

@@ -396,7 +396,7 @@ fn host(app: &App, typed: &str) -> anyhow::Result<String> {
 }
 
 async fn addresses(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
-    if let Some(near) = near::locate(host, port).await {
+    if let Some(near) = near::locate(host, Some(port)).await {
         return Ok(near.addresses);
     }
     let found = tokio::net::lookup_host((host, port)).await;

@@ -93,6 +93,13 @@ impl OwnerKeysFile {
 }
 
 impl OwnerKeys {
+    /// Reads the file as it is now, and as a server would; a file that is not there holds none.
+    ///
+    /// - Errors: [`OwnerKeysError`] where a server would let nobody in by it, because of who else can change it.
+    pub fn read(path: &Path) -> Result<Arc<Self>, OwnerKeysError> {
+        OwnerKeysFile::new(path.into()).keys()
+    }
+
     fn parse(text: &str) -> Self {
         let mut keys = Self::default();
         for (number, line) in (1..).zip(text.lines()) {

@@ -70,6 +70,14 @@ pub const PULL_SOURCES_MAX: usize = 1024;
 pub const LANES_MAX: usize = 16;
 /// Data units of one transfer that are on their way over two lanes at once.
 pub const COPIES_MAX: usize = 2;
+/// Things that the answer to the request `times` names.
+pub const TIMES_MAX: usize = 16;
+/// Bytes of filler in one measurement.
+pub const MEASURE_BYTES_MAX: u64 = 1 << 30;
+/// Milliseconds of one measurement.
+pub const MEASURE_MS: u64 = 2_000;
+/// Measurements in one session, one at a time.
+pub const MEASURES_MAX: u64 = 16;
 /// Gaps in the numbers of a transfer's data units that have come. A unit whose content cannot be read leaves one for good.
 pub const UNIT_GAPS_MAX: usize = 262_144;
 /// Proofs a client may offer in one session.
@@ -158,6 +166,10 @@ pub const ALL: &[(&str, u64)] = named![
     PULL_SOURCES_MAX,
     LANES_MAX,
     COPIES_MAX,
+    TIMES_MAX,
+    MEASURE_BYTES_MAX,
+    MEASURE_MS,
+    MEASURES_MAX,
     UNIT_GAPS_MAX,
     AUTH_ATTEMPTS_MAX,
     AUTH_DEADLINE_MS,

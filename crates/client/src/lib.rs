@@ -23,6 +23,8 @@ pub use options::{
     AskPassphrase, AskTrust, ConnectOptions, LandingMemory, Locate, Locating, Passphrase, PullOptions,
     PushOptions, TransportChoice, TransportChoiceError, UnknownServer,
 };
+mod path;
+pub use path::PathFacts;
 mod target;
 pub use target::Target;
 
@@ -33,11 +35,12 @@ mod lane_plan;
 mod lanes;
 mod opening;
 mod session;
+mod stalls;
 mod transfer;
 
 pub use sft_auth::{ClientKeys, Fingerprint, InviteLink, KeySearch, Rights, ServerName};
 pub use sft_base::{Digest, EntryPath, Time};
-pub use sft_engine::{Counters, Event, EventSink, Manner, Summary};
-pub use sft_lane::{KnownPath, KnownPaths, Transport};
+pub use sft_engine::{Blame, Counters, Event, EventSink, Manner, Measured, Shares, Summary, Wait};
+pub use sft_lane::{KnownPath, KnownPaths, QuicPath, Transport};
 pub use sft_wire::message::{Durability, Entry, EntryKind, PublishMode, Stamp, Unapplied};
 pub use sft_wire::{Code, WireError};

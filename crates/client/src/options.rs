@@ -108,6 +108,8 @@ pub struct PushOptions {
     pub manner: Manner,
     /// What is known of the same copy from before; by default nothing.
     pub memory: Option<Arc<dyn LandingMemory>>,
+    /// Whether the server is asked at the end what its end of the copy waited for, which takes a round trip; by default not.
+    pub explain: bool,
 }
 
 /// How entries are pulled.
@@ -125,6 +127,8 @@ pub struct PullOptions {
     pub manner: Manner,
     /// What is known of the same copy from before; by default nothing.
     pub memory: Option<Arc<dyn LandingMemory>>,
+    /// Whether the server is asked at the end what its end of the copy waited for, which takes a round trip; by default not.
+    pub explain: bool,
 }
 
 impl ConnectOptions {
@@ -165,14 +169,15 @@ impl fmt::Debug for ConnectOptions {
 impl Default for PushOptions {
     fn default() -> Self {
         let (publish, durability) = (PublishMode::Replace, Durability::Commit);
-        Self { publish, durability, checksum: false, manner: Manner::default(), memory: None }
+        let manner = Manner::default();
+        Self { publish, durability, checksum: false, manner, memory: None, explain: false }
     }
 }
 
 impl Default for PullOptions {
     fn default() -> Self {
-        let PushOptions { publish, durability, checksum, manner, memory } = PushOptions::default();
-        Self { publish, durability, checksum, keep_setid: false, manner, memory }
+        let PushOptions { publish, durability, checksum, manner, memory, explain } = PushOptions::default();
+        Self { publish, durability, checksum, keep_setid: false, manner, memory, explain }
     }
 }
 

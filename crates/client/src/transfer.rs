@@ -24,6 +24,7 @@ use crate::local::{self, Destination};
 use crate::location::{Ending, RemotePath};
 use crate::options::{LandingMemory, PullOptions, PushOptions};
 use crate::session::{Answers, Begun, Session};
+use crate::stalls;
 
 impl Client {
     /// Copies local files and trees to the server.
@@ -70,7 +71,8 @@ impl Client {
                 manner: options.manner,
                 window: Err(window),
             };
-            let (placed, outcome) = push_once(&session, begun, job, deciding, attempts.events.clone()).await;
+            let (events, explain) = (attempts.events.clone(), options.explain);
+            let (placed, outcome) = push_once(&session, begun, job, deciding, explain, events).await;
             // The first attempt may have made the directory that the next would then land inside.
             push.place = placed.unwrap_or(push.place);
             let may_look = Rights::from_bits(session.welcome().rights).has(Right::List);
@@ -127,7 +129,8 @@ impl Client {
                 // Not before: what a server never let begin lands nowhere.
                 memory.remember().await;
             }
-            let outcome = pull_once(&session, begun, reception, attempts.events.clone()).await;
+            let outcome =
+                pull_once(&session, begun, reception, options.explain, attempts.events.clone()).await;
             if let Some(summary) = attempts.judge(outcome)? {
                 return Ok(summary);
             }
@@ -358,6 +361,7 @@ async fn push_once(
     begun: Begun,
     job: impl FnOnce(oneshot::Receiver<Result<Window, WireError>>) -> SendJob,
     deciding: Option<&Memory>,
+    explain: bool,
     events: EventSink,
 ) -> (Option<Place>, Outcome) {
     session.want_data();
@@ -387,7 +391,8 @@ async fn push_once(
             std::future::pending::<()>().await;
         }
     };
-    let outcome = with(answer, sft_engine::send(port, job(awaited), events)).await;
+    let sending = with(answer, sft_engine::send(port, job(awaited), events.clone()));
+    let outcome = watched(session, cancel.transfer, explain, &events, sending).await;
     cancel.disarm();
     (placed, outcome)
 }
@@ -414,15 +419,39 @@ fn receive_job(destination: &Destination, options: &PullOptions) -> ReceiveJob {
     }
 }
 
-async fn pull_once(session: &Session, begun: Begun, reception: Reception, events: EventSink) -> Outcome {
+async fn pull_once(
+    session: &Session,
+    begun: Begun,
+    reception: Reception,
+    explain: bool,
+    events: EventSink,
+) -> Outcome {
     session.want_data();
     let Begun { mut answers, port } = begun;
     let cancel = CancelOnDrop::new(session, answers.number);
-    let outcome = tokio::select! {
-        outcome = reception.receive(port, events) => outcome,
-        refused = refusal(&mut answers) => Err(sft_engine::TransferError::Refused(refused)),
+    let receiving = async {
+        tokio::select! {
+            outcome = reception.receive(port, events.clone()) => outcome,
+            refused = refusal(&mut answers) => Err(sft_engine::TransferError::Refused(refused)),
+        }
     };
+    let outcome = watched(session, cancel.transfer, explain, &events, receiving).await;
     cancel.disarm();
+    outcome
+}
+
+/// Runs a transfer to its end; tells when it stands still, and at the end, if that is wanted, what the server waited for.
+async fn watched(
+    session: &Session,
+    transfer: u64,
+    explain: bool,
+    events: &EventSink,
+    running: impl Future<Output = Outcome>,
+) -> Outcome {
+    let outcome = with(stalls::watch(session, transfer, events), running).await;
+    if explain && outcome.is_ok() {
+        stalls::tell_far_times(session, transfer, events).await;
+    }
     outcome
 }
 

@@ -362,9 +362,12 @@ async fn what_is_too_much_or_not_known_is_refused_in_words() {
     fs::create_dir(served.home.path().join("served/d")).unwrap();
     let mut parts = by_hand(&served).await;
     // Request 5, with an operation of a version to come.
-    parts.writer.write_frame(frame::REQUEST, b"\xa2\x00\x05\x01\x82\x0b\xa0").await.unwrap();
+    parts.writer.write_frame(frame::REQUEST, b"\xa2\x00\x05\x01\x82\x0f\xa0").await.unwrap();
     let error = "this server does not know that operation; it may be older than the client";
     assert_eq!(refusal(&mut parts).await, (5, Code::UNSUPPORTED.because(error)));
+    write(&mut parts, Request { id: 6, op: Op::Times { transfer: 5 } }.into()).await;
+    let error = "that is no transfer of this session, or it began long ago";
+    assert_eq!(refusal(&mut parts).await, (6, Code::NOT_FOUND.because(error)));
     for id in 1..=limits::TRANSFERS_OPEN_MAX as u64 + 1 {
         write(&mut parts, Request { id, op: push_into("d") }.into()).await;
     }
@@ -379,6 +382,39 @@ async fn what_is_too_much_or_not_known_is_refused_in_words() {
     }
     let error = "too many requests of this session wait for an answer; ask again when some have one";
     assert_eq!(refusal(&mut parts).await.1, Code::LIMIT.because(error));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn measurements_are_bounded_in_number_and_one_at_a_time() {
+    let served = serve().await;
+    let mut parts = by_hand(&served).await;
+    let up = |bytes, millis| Op::Measure { down: false, bytes, millis };
+    // Nothing is sent: it ends by itself, half a second after its time.
+    write(&mut parts, Request { id: 1, op: up(1 << 20, 500) }.into()).await;
+    let replies = |message| match message {
+        ControlMessage::Reply(Reply { id, more, body }) => Some((id, more, body)),
+        _ => None,
+    };
+    assert_eq!(replies(read(&mut parts).await), Some((1, true, Body::Ok {})));
+    write(&mut parts, Request { id: 2, op: up(1, 1) }.into()).await;
+    let (id, error) = refusal(&mut parts).await;
+    assert_eq!((id, error.code), (2, Code::BUSY));
+    let measured = loop {
+        if let Some((1, false, Body::Measured { bytes, .. })) = replies(read(&mut parts).await) {
+            break bytes;
+        }
+    };
+    assert_eq!(measured, 0);
+    for id in 3..=limits::MEASURES_MAX + 1 {
+        // No lane is up, over which anything could go: by_hand leaves QUIC's own out.
+        write(&mut parts, Request { id, op: Op::Measure { down: true, bytes: 1, millis: 1 } }.into()).await;
+        while replies(read(&mut parts).await)
+            .is_none_or(|(_, _, body)| !matches!(body, Body::Measured { .. }))
+        {}
+    }
+    write(&mut parts, Request { id: 100, op: up(1, 1) }.into()).await;
+    let (id, error) = refusal(&mut parts).await;
+    assert_eq!((id, error.code), (100, Code::LIMIT));
 }
 
 #[tokio::test(flavor = "multi_thread")]

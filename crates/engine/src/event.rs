@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sft_base::EntryPath;
 use sft_lane::Transport;
 use sft_wire::WireError;
 use tokio::sync::mpsc;
+
+use crate::attribution::{Shares, Times, Wait};
 
 /// Something that happened in a transfer; counts that change all the time are in [`Counters`].
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ pub enum Event {
     /// The client is connected, and the transfer begins: nobody is asked for anything any more.
     Connected {
         /// Since when.
-        at: std::time::Instant,
+        at: Instant,
     },
     /// All lanes were lost; the client dials again.
     Reconnecting {
@@ -54,6 +56,43 @@ pub enum Event {
     },
     /// The client is connected again, and goes on.
     Reconnected,
+    /// Nothing moved for some time.
+    Stalled {
+        /// Since when.
+        since: Instant,
+        /// Who is waited for.
+        blame: Blame,
+    },
+    /// What had stalled goes on.
+    Moving,
+    /// The transfer is over, and the server has said what its end waited for.
+    FarTimes {
+        /// For how long.
+        shares: Shares,
+    },
+}
+
+/// Who is waited for when nothing moves, as a client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// This machine.
+    Here {
+        /// What of it.
+        wait: Wait,
+        /// What is read or written.
+        path: Option<EntryPath>,
+    },
+    /// The server.
+    Server {
+        /// What of it.
+        wait: Wait,
+    },
+    /// The network: both ends wait for each other, and questions get through.
+    Network,
+    /// The network, or a server that has come to a stop: nothing is heard of it.
+    Silence,
+    /// The server or the network: it answers, and cannot say more.
+    Other,
 }
 
 /// Counts of a running transfer, read by whoever shows progress.
@@ -79,6 +118,8 @@ pub struct Counters {
     pub bytes_quic: AtomicU64,
     /// The same over TCP.
     pub bytes_tcp: AtomicU64,
+    /// What was waited for, in every attempt that was made.
+    pub times: Times,
 }
 
 /// Where a transfer tells what happens. Never blocks: what nobody fetches in time is dropped, but for what

@@ -7,7 +7,7 @@
 
 use sft_lane::Transport;
 
-use crate::send::Manner;
+use crate::Manner;
 
 /// What is known of one lane that is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! A link knows sessions and transfers by number only. It ends when its control lane does; whoever opened it dials again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,6 +15,9 @@ use sft_lane::{
 use sft_wire::message::{Close, Op, PackHeader, PieceHeader, Ping, Reply, Request, Window, frame};
 use sft_wire::{Code, ControlMessage, Misbehaved, WireError, decode_pack, decode_piece};
 use tokio::sync::{mpsc, watch};
+
+use crate::measure::Measures;
+use crate::{Counters, EventSink};
 
 /// A session's lanes. Clones share them.
 #[derive(Clone, Debug)]
@@ -99,6 +102,9 @@ struct Shared {
     ports: Mutex<HashMap<u64, PortEntry>>,
     lanes: watch::Sender<Vec<LaneInfo>>,
     lane_next: AtomicU64,
+    measures: Measures,
+    /// The counts of the transfers that began last.
+    told: Mutex<VecDeque<(u64, Arc<Counters>)>>,
     end: watch::Sender<Option<LinkEnd>>,
     connection: ConnectionHandle,
     started: Instant,
@@ -154,6 +160,8 @@ impl Link {
             ports: Mutex::default(),
             lanes: watch::Sender::default(),
             lane_next: AtomicU64::new(0),
+            measures: Measures::default(),
+            told: Mutex::default(),
             end: watch::Sender::new(None),
             connection,
             started: Instant::now(),
@@ -184,6 +192,29 @@ impl Link {
     /// The data lanes that are up, and word of changes.
     pub fn lanes(&self) -> watch::Receiver<Vec<LaneInfo>> {
         self.0.lanes.subscribe()
+    }
+
+    /// Bytes that the lanes that are up have carried so far, both ways, headers and repetitions included.
+    pub fn bytes_carried(&self) -> u64 {
+        self.0.lanes.borrow().iter().map(|lane| lane.sender.bytes_carried()).sum()
+    }
+
+    pub(crate) fn measures(&self) -> &Measures {
+        &self.0.measures
+    }
+
+    /// The counts of a transfer of this session, if it is one of those that began last.
+    pub fn counters_of(&self, transfer: u64) -> Option<Arc<Counters>> {
+        let told = self.0.told.lock().expect("no holder of this lock panics");
+        told.iter().rev().find(|(id, _)| *id == transfer).map(|(_, counters)| counters.clone())
+    }
+
+    pub(crate) fn tell_counters(&self, transfer: u64, events: &EventSink) {
+        let mut told = self.0.told.lock().expect("no holder of this lock panics");
+        told.push_back((transfer, events.counters().clone()));
+        if told.len() > limits::TRANSFERS_OPEN_MAX {
+            told.pop_front();
+        }
     }
 
     /// Sends a message on the control lane, in turn. Waits while the peer is slow; does nothing once the link has ended.
@@ -421,6 +452,10 @@ impl Link {
                 Ok(None) | Err(_) => return Ok(()),
             };
             self.hear();
+            if frame.ty == frame::FILLER {
+                self.0.measures.came(frame.payload.len());
+                continue;
+            }
             let unit = read_unit(frame.ty, &frame.payload).map_err(|f| LinkEnd::Misbehaved(f.to_wire()))?;
             let Some(unit) = unit else { continue };
             let Some(port) = self.ports().get(&unit.transfer()).cloned() else { continue };

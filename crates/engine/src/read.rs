@@ -1,6 +1,7 @@
 //! Reads what a sender sends: packs of whole files, pieces, and ranges to be compared. Runs where blocking is allowed.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bytes::Bytes;
 use sft_base::{Buffer, ChainingValue, Digest, EntryPath, FileHashing, NodeHashing, limits, node_cv};
@@ -8,8 +9,8 @@ use sft_store::{Source, Stat};
 use sft_wire::message::{PackHeader, PackedFile, PieceHeader};
 use sft_wire::{Code, WireError};
 
-use crate::View;
 use crate::error::source_error;
+use crate::{EventSink, View};
 
 /// A file that was offered: where it is, and what it was then.
 #[derive(Clone)]
@@ -122,12 +123,16 @@ pub(crate) fn piece(
     entry: u64,
     range: std::ops::Range<u64>,
     file: &Offered,
+    events: EventSink,
 ) -> Result<(PieceHeader, Bytes), WireError> {
+    let begun = Instant::now();
     let len = (range.end - range.start) as usize;
     let mut content = Buffer::take(len);
     file.read_at(range.start, content.unfilled())?;
     content.fill(len);
+    let between = Instant::now();
     let cv = node_cv(range.start, &content);
+    events.counters().times.read_and_hashed(begun, between);
     Ok((PieceHeader { transfer, unit, entry, offset: range.start, cv }, Bytes::from_owner(content)))
 }
 

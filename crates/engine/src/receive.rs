@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::LazyLock;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sft_base::EntryPath;
 use sft_lane::Transport;
@@ -14,12 +14,14 @@ use sft_wire::{ControlMessage, PieceArrival, Receiver, ReceiverEvent, WireError}
 use tokio::sync::mpsc;
 
 use crate::View;
+use crate::attribution::{Stopwatch, Wait, Waiting, of_receiver};
 use crate::budget::ReceiveShare;
 use crate::commit::{self, Commit, Committed};
 use crate::event::{Event, EventSink, Summary};
 use crate::link::{Arrival, DataUnit, LaneInfo, Link, LinkEnd, TransferPort};
 use crate::place::Destination;
-use crate::send::{TransferError, blocking, by_transport, counts};
+use crate::send::{blocking, by_transport, counts};
+use crate::transfer_error::TransferError;
 use crate::write::{Decided, Writer};
 
 /// Where what comes is put, and how.
@@ -73,7 +75,9 @@ impl Reception {
         let Self { writer, share, window } = self;
         port.set_data_limit(window);
         let (results, results_in) = mpsc::unbounded_channel();
+        port.link.tell_counters(port.id, &events);
         let driver = ReceiveDriver {
+            watch: Stopwatch::begin(events.clone()),
             machine: Receiver::new(port.id, window),
             writer,
             share,
@@ -122,6 +126,7 @@ struct ReceiveDriver {
     kept: bool,
     results: mpsc::UnboundedSender<Finished>,
     lanes: Vec<LaneInfo>,
+    watch: Stopwatch,
     summary: Summary,
     events: EventSink,
 }
@@ -179,6 +184,8 @@ impl ReceiveDriver {
                     .map(|_| std::mem::take(&mut self.summary))
                     .map_err(TransferError::Cancelled);
             }
+            let (queued, to_come) = (!self.arrived.is_empty(), self.content_to_come());
+            self.watch.turn(of_receiver(self.writes, queued, self.deciding, self.committing, to_come));
             tokio::select! {
                 biased;
                 end = link.ended() => return Err(end.into()),
@@ -206,6 +213,7 @@ impl ReceiveDriver {
         if !self.kept || self.writer.durability == Durability::None {
             return Ok(());
         }
+        self.watch.turn(Waiting::For(Wait::Flushing));
         let view = self.writer.view.clone();
         if let Err(error) = blocking(move || view.flush()).await {
             link.send(Cancel { transfer, error: error.clone() }).await;
@@ -225,6 +233,13 @@ impl ReceiveDriver {
             }
             Err(error) => Err(misbehaved(link, error).await),
         }
+    }
+
+    /// Whether content of what was offered has neither come nor was there.
+    fn content_to_come(&self) -> bool {
+        let counters = self.events.counters();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        read(&counters.bytes_offered) > read(&counters.bytes_moved).saturating_add(read(&counters.bytes_kept))
     }
 
     fn count_offer(&self, entries: &[Entry], last: bool) {
@@ -319,9 +334,10 @@ impl ReceiveDriver {
                     PieceArrival::Forget => return Ok(()),
                     PieceArrival::Write { .. } => {}
                 }
-                self.writes += 1;
+                self.note_writing(header.entry);
+                let events = self.events.clone();
                 tokio::task::spawn_blocking(move || {
-                    let written = writer.write_piece(&header, &content);
+                    let written = writer.write_piece(&header, &content, &events.counters().times);
                     let (unit, entry, bytes) = (header.unit, header.entry, content.len() as u64);
                     drop(weight);
                     // A driver that is gone wants no results.
@@ -330,7 +346,7 @@ impl ReceiveDriver {
             }
             DataUnit::Pack(header, content) => {
                 let Some(wanted) = self.machine.pack_arrived(&header)? else { return Ok(()) };
-                self.writes += 1;
+                self.note_writing(header.files.first().map_or(0, |file| file.entry));
                 tokio::task::spawn_blocking(move || {
                     let files = writer.write_pack(&header, &content, wanted);
                     let (unit, bytes) = (header.unit, content.len() as u64);
@@ -341,6 +357,14 @@ impl ReceiveDriver {
             }
         }
         Ok(())
+    }
+
+    /// A data unit is about to be verified and written.
+    fn note_writing(&mut self, entry: u64) {
+        self.writes += 1;
+        if let Some(entry) = self.machine.entry(entry) {
+            self.events.counters().times.note(&entry.path);
+        }
     }
 
     fn take(&mut self, finished: Finished) {

@@ -4,7 +4,6 @@
 //! lanes, and by the process's budget of buffers.
 
 use std::collections::{HashMap, VecDeque};
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,13 +13,14 @@ use sft_wire::message::{Entry, EntryKind, Window, frame};
 use sft_wire::{ControlMessage, Job, Outcome, Sender, SenderEvent, WireError, encode_pack, encode_piece};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::attribution::{Stopwatch, of_sender};
 use crate::budget::SendShare;
 use crate::event::{Event, EventSink, Summary};
 use crate::lane_choice::{LaneChoice, LaneStanding};
 use crate::link::{LaneInfo, LinkEnd, TransferPort, is_short_path};
 use crate::read::{self, Offered};
 use crate::scan::{self, Found};
-use crate::{Counters, View};
+use crate::{Counters, Manner, TransferError, View};
 
 /// What is sent.
 #[derive(Debug)]
@@ -35,15 +35,6 @@ pub struct SendJob {
     pub window: Result<Window, oneshot::Receiver<Result<Window, WireError>>>,
 }
 
-/// How a transfer treats others on the same path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Manner {
-    /// Bytes of content a second, at most.
-    pub limit: Option<NonZeroU64>,
-    /// Leave the path to others.
-    pub background: bool,
-}
-
 /// One source of a transfer.
 #[derive(Clone, Debug)]
 pub struct SendSource {
@@ -55,23 +46,6 @@ pub struct SendSource {
     pub landing: EntryPath,
 }
 
-/// Why a transfer ended before all was settled. What was committed stays; what was staged waits for another try.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TransferError {
-    /// The session ended under it.
-    #[error(transparent)]
-    Link(#[from] LinkEnd),
-    /// The other side refused it.
-    #[error("refused: {0}")]
-    Refused(WireError),
-    /// The other side gave it up.
-    #[error("the other side gave up: {0}")]
-    Cancelled(WireError),
-    /// This side cannot even begin.
-    #[error("{0}")]
-    Local(WireError),
-}
-
 /// Sends everything, and returns when the receiver has settled all of it.
 pub async fn send(port: TransferPort, job: SendJob, events: EventSink) -> Result<Summary, TransferError> {
     let (window, awaited) = match job.window {
@@ -79,7 +53,11 @@ pub async fn send(port: TransferPort, job: SendJob, events: EventSink) -> Result
         Err(awaited) => (Sender::EARLY_WINDOW, Some(awaited)),
     };
     let (results, results_in) = mpsc::unbounded_channel();
+    port.link.tell_counters(port.id, &events);
     let driver = SendDriver {
+        watch: Stopwatch::begin(events.clone()),
+        reading: 0,
+        sending: 0,
         machine: Sender::new(port.id, window),
         found: scan::start(job.sources.clone(), job.checksum),
         sources: job.sources,
@@ -113,6 +91,10 @@ struct SendDriver {
     lanes: Vec<LaneLoad>,
     begun: Instant,
     jobs_local: usize,
+    watch: Stopwatch,
+    /// Data units that are read, and that wait for a lane to take them.
+    reading: usize,
+    sending: usize,
     results: mpsc::UnboundedSender<Done>,
     share: SendShare,
     choice: LaneChoice,
@@ -192,6 +174,8 @@ impl SendDriver {
                     .map(|_| std::mem::take(&mut self.summary))
                     .map_err(TransferError::Cancelled);
             }
+            let looking = self.scanning && self.waiting.is_empty() && self.offered.is_empty();
+            self.watch.turn(of_sender(self.reading, self.sending, self.jobs_local, looking));
             let may_scan = self.scanning && self.waiting.is_empty();
             tokio::select! {
                 biased;
@@ -331,13 +315,14 @@ impl SendDriver {
         self.lanes.iter().map(standing).collect()
     }
 
-    fn spawn_unit(&self, job: Job, lane: LaneInfo) {
+    fn spawn_unit(&mut self, job: Job, lane: LaneInfo) {
         let transfer = self.transfer;
         let way = Way { lane, pace: self.pace.clone(), results: self.results.clone() };
         match job {
             Job::Pack { unit, files } => {
                 let files: Vec<_> =
                     files.into_iter().filter_map(|(n, _)| Some((n, self.offered.get(&n)?.clone()))).collect();
+                self.note_reading(files.first().map(|(_, file)| file));
                 tokio::spawn(async move {
                     let buffer = SendShare::buffer().await;
                     let (header, content) = blocking(move || read::pack(transfer, unit, files)).await;
@@ -347,9 +332,11 @@ impl SendDriver {
             }
             Job::Piece { unit, entry, range } => {
                 let Some(file) = self.offered.get(&entry).cloned() else { return };
+                self.note_reading(Some(&file));
+                let events = self.events.clone();
                 tokio::spawn(async move {
                     let buffer = SendShare::buffer().await;
-                    match blocking(move || read::piece(transfer, unit, entry, range, &file)).await {
+                    match blocking(move || read::piece(transfer, unit, entry, range, &file, events)).await {
                         Ok((header, content)) => {
                             let _ =
                                 way.results.send(Done::Read { entry, offset: header.offset, cv: header.cv });
@@ -365,6 +352,12 @@ impl SendDriver {
             }
             Job::Check { .. } | Job::Close { .. } => self.spawn_local(job),
         }
+    }
+
+    /// A data unit is about to be read.
+    fn note_reading(&mut self, file: Option<&Offered>) {
+        self.reading += 1;
+        file.into_iter().for_each(|file| self.events.counters().times.note(&file.path));
     }
 
     fn spawn_local(&self, job: Job) {
@@ -393,11 +386,17 @@ impl SendDriver {
         match done {
             Done::Read { entry, offset, cv } => self.machine.piece_read(entry, offset, cv),
             Done::ReadFailed { unit, lane, error } => {
+                self.reading -= 1;
                 self.unload(lane);
                 self.machine.piece_failed(unit, lane, error);
             }
-            Done::Begun { unit, lane } => self.machine.unit_begun(unit, lane),
+            Done::Begun { unit, lane } => {
+                self.reading -= 1;
+                self.sending += 1;
+                self.machine.unit_begun(unit, lane);
+            }
             Done::Sent { unit, lane, transport, bytes, lost } => {
+                self.sending -= 1;
                 self.unload(lane);
                 match lost {
                     None => {

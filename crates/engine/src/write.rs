@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use sft_base::{ChainingValue, Digest, EntryPath, Kind, Node, Verified, limits, node_cv};
@@ -11,6 +12,7 @@ use sft_wire::message::{Durability, Entry, EntryKind, PackHeader, PieceHeader, P
 use sft_wire::{Code, Decision, WireError};
 
 use crate::View;
+use crate::attribution::Times;
 use crate::commit::{Commit, What};
 use crate::error::{staging_error, unapplied_on_wire, wire_error};
 use crate::place::Destination;
@@ -242,16 +244,24 @@ impl Writer {
     }
 
     /// Verifies one piece and writes it to its stage.
-    pub(crate) fn write_piece(&self, header: &PieceHeader, content: &Bytes) -> Result<Node, WireError> {
+    pub(crate) fn write_piece(
+        &self,
+        header: &PieceHeader,
+        content: &Bytes,
+        times: &Times,
+    ) -> Result<Node, WireError> {
+        let begun = Instant::now();
         let cv: ChainingValue = node_cv(header.offset, content);
         if cv != header.cv {
             return Err(Code::INTEGRITY.because("a piece arrived with another content than it was sent with"));
         }
+        let between = Instant::now();
         let slot = self.lock_stages().get(&header.entry).cloned();
         let slot = slot.ok_or_else(gone)?;
         let stage = slot.read().expect("no holder of this lock panics");
         let stage = stage.as_ref().ok_or_else(gone)?;
         stage.write_at(header.offset, content).map_err(|e| wire_error(&e))?;
+        times.hashed_and_written(begun, between);
         Ok(Node { offset: header.offset, log2: limits::PIECE_LOG2, cv })
     }
 
@@ -373,7 +383,7 @@ mod tests {
         let writer = Writer::new(view, destination, PublishMode::Replace, Durability::None, false);
         let content = Bytes::from_static(b"late");
         let header = PieceHeader { transfer: 1, unit: 0, entry: 0, offset: 0, cv: node_cv(0, &content) };
-        let error = writer.write_piece(&header, &content).unwrap_err();
+        let error = writer.write_piece(&header, &content, &Times::default()).unwrap_err();
         assert_eq!(error, Code::CANCELLED.because("the file was given up"));
         assert_eq!(writer.finish_stage(0).unwrap_err(), error);
     }

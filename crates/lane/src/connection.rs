@@ -148,9 +148,10 @@ impl Connection {
         .map_err(|error| error.to_string())?;
         let peer_key = key_of(state.peer_certificates())?;
         let (stream, written) = (Arc::clone(socket.stream()), Arc::clone(socket.written()));
+        let received = Arc::clone(socket.received());
         let remote = stream.peer_addr().map_err(|error| error.to_string())?;
         let local = stream.local_addr().ok().map(canonical);
-        let link = Link::Tcp { stream, written, remote: canonical(remote), rtt };
+        let link = Link::Tcp { stream, written, received, remote: canonical(remote), rtt };
         let (source, sink) = tokio::io::split(tls);
         Ok(Self {
             handle: ConnectionHandle::new(link, local, peer_key, exporter),
@@ -158,6 +159,17 @@ impl Connection {
             sink: Sink::Tcp(sink),
         })
     }
+}
+
+/// What a QUIC connection has found out about its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuicPath {
+    /// The largest packet that is known to get through, in bytes above UDP.
+    pub packet_bytes: u16,
+    /// Packets that this end sent.
+    pub sent: u64,
+    /// How many of them were held for lost.
+    pub lost: u64,
 }
 
 /// A connection as a whole; cheap to clone. The connection ends when it is closed, or when this and every part of it
@@ -177,8 +189,18 @@ struct Shared {
 
 #[derive(Debug)]
 enum Link {
-    Quic { connection: quinn::Connection, endpoint: Endpoint, path: Mutex<Borrowed> },
-    Tcp { stream: Arc<TcpStream>, written: Arc<AtomicU64>, remote: SocketAddr, rtt: Duration },
+    Quic {
+        connection: quinn::Connection,
+        endpoint: Endpoint,
+        path: Mutex<Borrowed>,
+    },
+    Tcp {
+        stream: Arc<TcpStream>,
+        written: Arc<AtomicU64>,
+        received: Arc<AtomicU64>,
+        remote: SocketAddr,
+        rtt: Duration,
+    },
 }
 
 impl Shared {
@@ -258,6 +280,12 @@ impl ConnectionHandle {
         }
     }
 
+    /// What QUIC has found out about the path by now; none over TCP, whose system keeps that to itself.
+    pub fn quic_path(&self) -> Option<QuicPath> {
+        let path = self.quic()?.stats().path;
+        Some(QuicPath { packet_bytes: path.current_mtu, sent: path.sent_packets, lost: path.lost_packets })
+    }
+
     /// Waits until the connection is over, and says why. Over TCP that is known when a read or a write meets it.
     pub async fn closed(&self) -> LaneError {
         match &self.0.link {
@@ -292,6 +320,16 @@ impl ConnectionHandle {
         match &self.0.link {
             Link::Quic { .. } => None,
             Link::Tcp { written, .. } => Some(written.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Bytes that a TCP connection has carried both ways; over QUIC the data lane says.
+    pub(crate) fn bytes_carried(&self) -> u64 {
+        match &self.0.link {
+            Link::Quic { .. } => 0,
+            Link::Tcp { written, received, .. } => {
+                written.load(Ordering::Relaxed) + received.load(Ordering::Relaxed)
+            }
         }
     }
 

@@ -101,6 +101,17 @@ impl DataSender {
         }
     }
 
+    /// Bytes that its connection has carried so far, both ways: what tells a slow lane from one that stands still.
+    pub fn bytes_carried(&self) -> u64 {
+        match &self.0 {
+            Outlet::Quic(connection) => {
+                let stats = connection.stats();
+                stats.udp_tx.bytes + stats.udp_rx.bytes
+            }
+            Outlet::Tcp(outlet) => outlet.handle.bytes_carried(),
+        }
+    }
+
     /// Ends a lane over TCP at once: what waits to be sent on it fails, and its receiver sees the end. Over QUIC there may
     /// be more on the connection than data, and nothing happens.
     pub fn give_up(&self) {

@@ -25,7 +25,7 @@ mod tcp;
 mod tls;
 
 pub use bind::BindOptions;
-pub use connection::{Connection, ConnectionHandle, Parts, Transport};
+pub use connection::{Connection, ConnectionHandle, Parts, QuicPath, Transport};
 pub use control::{ControlReader, ControlWriter};
 pub use data::{DataReceiver, DataSender, into_data};
 pub use dial::{ConnectOptions, Dialer, Later, Raced, connect};
@@ -36,6 +36,7 @@ pub use listen::{Accepted, ByteStream, ForeignStream, Listener};
 pub use pace::Pace;
 pub use paths::{KnownPath, KnownPaths};
 pub use pin::{Pin, fingerprint};
+pub use quic::SOCKET_BUFFER_BYTES;
 pub use race::{Attempt, Choice, Race};
 pub use sending::Sending;
 pub use tls::{ALPN, EXPORTER_LABEL};

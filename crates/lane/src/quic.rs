@@ -167,7 +167,8 @@ const DATA_STREAMS_MAX: u32 = 256;
 /// Data streams that are read at the same time; each may hold one frame.
 pub(crate) const DATA_STREAMS_READ_MAX: usize = 16;
 const ACK_EVERY: u32 = 10;
-const SOCKET_BUFFER_BYTES: usize = 8 << 20;
+/// What every UDP socket asks the system for, in each direction.
+pub const SOCKET_BUFFER_BYTES: usize = 8 << 20;
 /// First packets that wait for the accept loop.
 const INCOMING_MAX: usize = 1024;
 /// Bytes that one of them may bring before it is looked at.

@@ -24,6 +24,7 @@ pub(crate) type Tls = TlsStream<Socket>;
 pub(crate) struct Socket {
     stream: Arc<TcpStream>,
     written: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
     inbox: Vec<u8>,
     /// What of the inbox was received and not yet taken.
     held: std::ops::Range<usize>,
@@ -31,8 +32,8 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        let (stream, written) = (Arc::new(stream), Arc::default());
-        Self { stream, written, inbox: vec![0; INBOX_BYTES_MIN], held: 0..0 }
+        let (stream, written, received) = (Arc::new(stream), Arc::default(), Arc::default());
+        Self { stream, written, received, inbox: vec![0; INBOX_BYTES_MIN], held: 0..0 }
     }
 
     /// The connection itself, for questions and for [`hang_up`].
@@ -45,6 +46,11 @@ impl Socket {
         &self.written
     }
 
+    /// How many bytes came so far.
+    pub(crate) fn received(&self) -> &Arc<AtomicU64> {
+        &self.received
+    }
+
     /// Fills the empty inbox with one system call. An inbox that was filled to the brim grows: the peer sends in bulk.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -52,6 +58,7 @@ impl Socket {
             match self.stream.try_read(&mut self.inbox) {
                 Ok(got) => {
                     self.held = 0..got;
+                    self.received.fetch_add(got as u64, Ordering::Relaxed);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,

@@ -88,6 +88,8 @@ struct Orders {
     waiting: Vec<Order>,
     /// Bytes that may still be written.
     space: Option<u64>,
+    /// How long each call takes besides.
+    slow: HashMap<Op, Duration>,
 }
 
 struct Order {
@@ -139,6 +141,11 @@ impl FaultStore {
     /// Leaves room for so many bytes of content more, and gives none back.
     pub fn limit_space(&self, available: u64) {
         lock(&self.orders).space = Some(available);
+    }
+
+    /// Has each call of `op` from now on take so much longer, as on a disk that is slow.
+    pub fn slow_down(&self, op: Op, by: Duration) {
+        lock(&self.orders).slow.insert(op, by);
     }
 
     /// Calls of every kind so far.
@@ -374,6 +381,8 @@ impl Stage for FaultStage {
 
 /// Counts a call, and fails it if that was ordered.
 fn count(orders: &Mutex<Orders>, op: Op) -> Result<(), StoreError> {
+    let slow = lock(orders).slow.get(&op).copied();
+    slow.into_iter().for_each(std::thread::sleep);
     let mut orders = lock(orders);
     orders.calls += 1;
     *orders.calls_of.entry(op).or_default() += 1;

@@ -119,6 +119,12 @@ impl Bounded for Request {
                 rule(*length > 0, "`length` is 1 at least")?;
                 at_most("`length`", limits::READ_BYTES_MAX, *length as usize)
             }
+            Op::Measure { bytes, millis, .. } => {
+                rule(*bytes > 0, "`bytes` is 1 at least")?;
+                rule(*millis > 0, "`milliseconds` is 1 at least")?;
+                at_most("`bytes`", limits::MEASURE_BYTES_MAX as usize, *bytes as usize)?;
+                at_most("`milliseconds`", limits::MEASURE_MS as usize, *millis as usize)
+            }
             Op::Pull(pull) => check_pull(pull),
             _ => Ok(()),
         }
@@ -143,6 +149,7 @@ impl Bounded for Reply {
                     .iter()
                     .try_for_each(|(name, _)| at_most("bytes of a name", limits::LABEL_BYTES_MAX, name.len()))
             }
+            Body::Times { spent, .. } => at_most("times", limits::TIMES_MAX, spent.len()),
             Body::Unapplied { unapplied } => {
                 at_most("attributes", limits::LIST_ITEMS_MAX, unapplied.len())?;
                 unapplied.iter().try_for_each(check_unapplied)

@@ -52,6 +52,8 @@ pub mod frame {
     pub const PACK: u64 = 0x41;
     /// From here on: extensions. Frames of these types that are not known are ignored.
     pub const EXTENSIONS: u64 = 0x1000;
+    /// Bytes without meaning, on data lanes, for a measurement.
+    pub const FILLER: u64 = 0x1000;
 }
 
 /// `hello`: opens a session.
@@ -289,6 +291,28 @@ pub enum Op {
         #[cbor(n(0), with = "as_path")]
         path: EntryPath,
     },
+    /// Where the time of a transfer of this session went at the server; no right.
+    #[n(11)]
+    #[cbor(map)]
+    Times {
+        /// Its number.
+        #[n(0)]
+        transfer: u64,
+    },
+    /// Sends filler one way over the data lanes of the session, to learn how much they carry; no right.
+    #[n(12)]
+    #[cbor(map)]
+    Measure {
+        /// From the server to the client; else from the client to the server.
+        #[n(0)]
+        down: bool,
+        /// Bytes of filler, at most.
+        #[n(1)]
+        bytes: u64,
+        /// Milliseconds, at most.
+        #[n(2)]
+        millis: u64,
+    },
     /// Begins a transfer from client to server; rights `create`, and `replace` where something gives way.
     #[n(16)]
     #[cbor(map)]
@@ -514,6 +538,28 @@ pub enum Body {
         /// Empty when all were.
         #[n(0)]
         unapplied: Vec<Unapplied>,
+    },
+    /// Where the time of a transfer went at the server.
+    #[n(11)]
+    #[cbor(map)]
+    Times {
+        /// The number of what it waits for now.
+        #[n(0)]
+        now: u64,
+        /// The number of what it waited for, and for how many milliseconds so far.
+        #[n(1)]
+        spent: Vec<(u64, u64)>,
+    },
+    /// A measurement is over.
+    #[n(12)]
+    #[cbor(map)]
+    Measured {
+        /// Bytes of filler that came, or were handed to lanes, after the first.
+        #[n(0)]
+        bytes: u64,
+        /// Microseconds from the first to the last of them.
+        #[n(1)]
+        micros: u64,
     },
 }
 

@@ -30,7 +30,7 @@ fn of_bytes_that_are_not_what_they_should_be() {
     }
     let refused = [
         (0x06, &b"\xa0\x00"[..], "`ping` is not valid at byte 1: bytes follow the message"),
-        (0x10, b"\xa2\x00\x05\x01\x82\x0b\xa0", "request 5 asks for what is not known"),
+        (0x10, b"\xa2\x00\x05\x01\x82\x0f\xa0", "request 5 asks for what is not known"),
         (0x3f, b"\xa0", "a frame of type 0x3f has no place here"),
     ];
     for (ty, payload, sentence) in refused {

@@ -2,11 +2,12 @@
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sft_base::{EntryPath, limits};
 use sft_engine::{
     EventSink, Link, Manner, ReceiveJob, Reception, SendJob, SendSource, SessionEvent, TransferError,
-    TransferPort, View, send, unapplied_on_wire, wire_error,
+    TransferPort, View, Wait, send, unapplied_on_wire, wire_error,
 };
 use sft_store::{Attributes, Stat};
 use sft_wire::message::{Body, Entry, Op, Pull, PullSource, Push, Reply, Request, Window};
@@ -54,6 +55,12 @@ async fn answer(link: &Link, view: View, request: Request, port: Option<Transfer
             Some(port) => take_pull(link, view, pull, port).await,
             None => link.send(failed(id, too_many_transfers())).await,
         },
+        // Not where it may block: it is asked when the disks are slow.
+        Op::Times { transfer } => {
+            let body = times(link, transfer).unwrap_or_else(|error| Body::Failed { error });
+            link.send(Reply { id, more: false, body }).await;
+        }
+        Op::Measure { down, bytes, millis } => measure(link, id, down, bytes, millis).await,
         op => {
             let done = tokio::task::spawn_blocking(move || answer_at_once(&view, op)).await;
             let body = match done {
@@ -101,10 +108,37 @@ fn answer_at_once(view: &View, op: Op) -> Result<Body, WireError> {
             let limits = limits::ALL.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
             Body::Limits { limits }
         }
-        Op::List { .. } | Op::Push(_) | Op::Pull(_) => {
-            unreachable!("`answer` takes what has more than one answer")
+        Op::List { .. } | Op::Push(_) | Op::Pull(_) | Op::Times { .. } | Op::Measure { .. } => {
+            unreachable!("`answer` takes what has more than one answer, or asks no store")
         }
     })
+}
+
+async fn measure(link: &Link, id: u64, down: bool, bytes: u64, millis: u64) {
+    let _turn = match link.begin_measure() {
+        Ok(turn) => turn,
+        Err(error) => return link.send(failed(id, error)).await,
+    };
+    let time = Duration::from_millis(millis);
+    let measured = if down {
+        link.send_filler(bytes, time).await
+    } else {
+        let mut counting = link.count_filler();
+        link.send(Reply { id, more: true, body: Body::Ok {} }).await;
+        counting.until(bytes, time + MEASURE_GRACE).await
+    };
+    let micros = measured.took.as_micros() as u64;
+    link.send(Reply { id, more: false, body: Body::Measured { bytes: measured.bytes, micros } }).await;
+}
+
+fn times(link: &Link, transfer: u64) -> Result<Body, WireError> {
+    let counters = link.counters_of(transfer).ok_or_else(|| {
+        Code::NOT_FOUND.because("that is no transfer of this session, or it began long ago")
+    })?;
+    let shares = counters.times.shares();
+    let spent = Wait::ALL.map(|wait| (wait.number(), shares.of(wait).as_millis() as u64));
+    let spent = spent.into_iter().filter(|(_, millis)| *millis > 0).collect();
+    Ok(Body::Times { now: counters.times.now().number(), spent })
 }
 
 /// A source that is not there has vanished from a transfer, which listed it; a request only names it.
@@ -243,5 +277,7 @@ fn too_many_transfers() -> WireError {
 
 /// A generous guess at what an entry takes besides its name and target.
 const ENTRY_BYTES: usize = 80;
+/// How long what was sent in time may take to come.
+const MEASURE_GRACE: Duration = Duration::from_millis(500);
 /// What the process's umask narrows.
 const NEW_DIR_MODE: u32 = 0o777;

@@ -116,6 +116,12 @@ fn requests() -> Vec<Sample<ControlMessage>> {
         ),
         ("limits", "every limit by name", ask(11, Op::Limits {})),
         ("read-link", "docs/a.txt", ask(12, Op::ReadLink { path: file() })),
+        ("times", "transfer 7", ask(15, Op::Times { transfer: 7 })),
+        (
+            "measure",
+            "down, for a second or 256 MiB",
+            ask(16, Op::Measure { down: true, bytes: 256 << 20, millis: 1000 }),
+        ),
         (
             "push",
             "into backup, replacing, durable at commit",
@@ -188,6 +194,16 @@ fn replies() -> Vec<Sample<ControlMessage>> {
             "reply-unapplied",
             "the mode could not be set",
             answer(6, Body::Unapplied { unapplied: vec![unapplied()] }),
+        ),
+        (
+            "reply-times",
+            "it writes, and has done so for 1.2 s; 40 ms it waited for the client",
+            answer(15, Body::Times { now: 5, spent: vec![(0, 40), (5, 1200)] }),
+        ),
+        (
+            "reply-measured",
+            "64 MiB in half a second",
+            answer(16, Body::Measured { bytes: 64 << 20, micros: 500_000 }),
         ),
     ]
 }

@@ -115,6 +115,9 @@ fn op() -> impl Strategy<Value = Op> {
         }),
         Just(Op::Limits {}),
         path(0).prop_map(|path| Op::ReadLink { path }),
+        number().prop_map(|transfer| Op::Times { transfer }),
+        (any::<bool>(), 1..=limits::MEASURE_BYTES_MAX, 1..=limits::MEASURE_MS)
+            .prop_map(|(down, bytes, millis)| Op::Measure { down, bytes, millis }),
         push().prop_map(Op::Push),
         pull().prop_map(Op::Pull),
     ]
@@ -160,6 +163,8 @@ fn body() -> impl Strategy<Value = Body> {
         (window(), any::<bool>()).prop_map(|(window, into)| Body::Accepted { window, into }),
         number().prop_map(|entries| Body::Removed { entries }),
         vec(unapplied(), 0..3).prop_map(|unapplied| Body::Unapplied { unapplied }),
+        (number(), vec((number(), number()), 0..5)).prop_map(|(now, spent)| Body::Times { now, spent }),
+        (number(), number()).prop_map(|(bytes, micros)| Body::Measured { bytes, micros }),
     ]
 }
 

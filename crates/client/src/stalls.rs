@@ -1,0 +1,176 @@
+//! Notices that a transfer stands still, and finds out who is waited for: this machine, the server, or what is between.
+//!
+//! A silent hang is the worst answer a program can give. Who is waited for is known from what this end waits for and, where it
+//! waits for the other, from what the server says that it waits for itself (spec/wire.md, "times").
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sft_base::{EntryPath, limits};
+use sft_engine::{Blame, Counters, Event, EventSink, Shares, Wait};
+use sft_wire::message::{Body, Op};
+
+use crate::session::Session;
+
+/// Watches a transfer for as long as the future lives: tells [`Event::Stalled`] when nothing has moved for
+/// [`STALLED_AFTER`], again when somebody else is waited for, and [`Event::Moving`] when it goes on.
+pub(crate) async fn watch(session: &Session, transfer: u64, events: &EventSink) {
+    let mut seen = Sign::of(session, events.counters());
+    let mut since = Instant::now();
+    let mut told = None;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let sign = Sign::of(session, events.counters());
+        if sign.has_moved_since(&seen) {
+            (seen, since) = (sign, Instant::now());
+        }
+        // What this system still takes while nothing is heard any more gets nobody on.
+        let silent = session.link().silence();
+        let stood = since.elapsed().max(silent);
+        if stood < STALLED_AFTER {
+            if told.take().is_some() {
+                events.tell(Event::Moving);
+            }
+            continue;
+        }
+        let blame = find_out(session, transfer, events.counters(), silent).await;
+        let since = Instant::now().checked_sub(stood).unwrap_or(since);
+        if told.as_ref() != Some(&blame) {
+            events.tell(Event::Stalled { since, blame: blame.clone() });
+            told = Some(blame);
+        }
+    }
+}
+
+/// Asks the server where the time of a transfer went at its end, and tells [`Event::FarTimes`].
+pub(crate) async fn tell_far_times(session: &Session, transfer: u64, events: &EventSink) {
+    if let Ok(Far::Waits { shares, .. }) = tokio::time::timeout(ANSWER_WAIT, ask(session, transfer)).await {
+        events.tell(Event::FarTimes { shares });
+    }
+}
+
+/// What moves when a transfer gets on.
+struct Sign {
+    counts: [u64; 6],
+    carried: u64,
+}
+
+impl Sign {
+    fn of(session: &Session, counters: &Counters) -> Self {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counts = [
+            &counters.entries_offered,
+            &counters.offers_complete,
+            &counters.entries_settled,
+            &counters.bytes_kept,
+            &counters.bytes_quic,
+            &counters.bytes_tcp,
+        ];
+        Self { counts: counts.map(read), carried: session.link().bytes_carried() }
+    }
+
+    /// Questions whether anyone is there, and answers, do not count.
+    fn has_moved_since(&self, other: &Self) -> bool {
+        self.counts != other.counts || self.carried.abs_diff(other.carried) >= BYTES_COUNT
+    }
+}
+
+/// What the server says about a transfer.
+enum Far {
+    Waits {
+        now: Option<Wait>,
+        shares: Shares,
+    },
+    /// It knows no such request, or no such transfer.
+    Unknown,
+    /// The session is over.
+    Gone,
+}
+
+async fn find_out(session: &Session, transfer: u64, counters: &Counters, silent: Duration) -> Blame {
+    let (own, path) = (counters.times.now(), counters.times.doing());
+    // Pings were not answered: another question will not be.
+    if silent >= PINGS_LOST {
+        return blame(own, path, None);
+    }
+    let far = tokio::time::timeout(ANSWER_WAIT, ask(session, transfer)).await.ok();
+    blame(own, path, far)
+}
+
+async fn ask(session: &Session, transfer: u64) -> Far {
+    match session.ask(&Op::Times { transfer }).await.next().await {
+        Some(Body::Times { now, spent }) => {
+            let mut shares = Shares::default();
+            for (number, millis) in spent {
+                // Something that a later version waits for is not for this client.
+                shares.add(Wait::of_number(number).unwrap_or(Wait::Peer), Duration::from_millis(millis));
+            }
+            Far::Waits { now: Wait::of_number(now), shares }
+        }
+        Some(_) => Far::Unknown,
+        None => Far::Gone,
+    }
+}
+
+/// Who is waited for; `far` is none where no answer came.
+fn blame(own: Wait, path: Option<EntryPath>, far: Option<Far>) -> Blame {
+    match (own, far) {
+        (Wait::Looking, _) => Blame::Here { wait: own, path: None },
+        (Wait::Reading | Wait::Hashing | Wait::Writing, _) => Blame::Here { wait: own, path },
+        (Wait::Flushing, _) => Blame::Here { wait: own, path: None },
+        (Wait::Peer | Wait::Lanes, Some(Far::Waits { now: Some(Wait::Peer | Wait::Lanes), .. })) => {
+            Blame::Network
+        }
+        (Wait::Peer | Wait::Lanes, Some(Far::Waits { now: Some(wait), .. })) => Blame::Server { wait },
+        (Wait::Peer | Wait::Lanes, Some(Far::Waits { now: None, .. } | Far::Unknown)) => Blame::Other,
+        (Wait::Peer | Wait::Lanes, Some(Far::Gone) | None) => Blame::Silence,
+    }
+}
+
+/// How long nothing may move before it is told.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A server that does not answer for so long may be held for out of reach.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
+/// Silence that several pings could not end.
+const PINGS_LOST: Duration = Duration::from_millis(limits::PING_AFTER_MS + 3_000);
+/// What lanes carry while nothing moves: pings, probes, questions and answers of this file. Less than this in ten seconds.
+const BYTES_COUNT: u64 = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_waited_for() {
+        let path = || EntryPath::from_typed(b"a/b").unwrap();
+        let says = |now| Some(Far::Waits { now: Some(now), shares: Shares::default() });
+        let here = |wait, path| Blame::Here { wait, path };
+        let cases = [
+            (Wait::Reading, says(Wait::Writing), here(Wait::Reading, Some(path()))),
+            (Wait::Writing, None, here(Wait::Writing, Some(path()))),
+            (Wait::Flushing, None, here(Wait::Flushing, None)),
+            (Wait::Looking, Some(Far::Unknown), here(Wait::Looking, None)),
+            (Wait::Peer, says(Wait::Flushing), Blame::Server { wait: Wait::Flushing }),
+            (Wait::Lanes, says(Wait::Writing), Blame::Server { wait: Wait::Writing }),
+            (Wait::Lanes, says(Wait::Peer), Blame::Network),
+            (Wait::Peer, says(Wait::Lanes), Blame::Network),
+            (Wait::Peer, Some(Far::Unknown), Blame::Other),
+            (Wait::Peer, Some(Far::Waits { now: None, shares: Shares::default() }), Blame::Other),
+            (Wait::Lanes, None, Blame::Silence),
+            (Wait::Peer, Some(Far::Gone), Blame::Silence),
+        ];
+        for (own, far, expected) in cases {
+            assert_eq!(blame(own, Some(path()), far), expected);
+        }
+    }
+
+    #[test]
+    fn a_ping_is_no_movement() {
+        let sign = |settled, carried| Sign { counts: [0, 0, settled, 0, 0, 0], carried };
+        assert!(!sign(1, 1000).has_moved_since(&sign(1, 200)));
+        assert!(sign(2, 200).has_moved_since(&sign(1, 200)), "an entry was settled");
+        assert!(sign(1, BYTES_COUNT).has_moved_since(&sign(1, 0)), "half a piece came");
+        assert!(sign(1, 0).has_moved_since(&sign(1, BYTES_COUNT)), "a lane went, another came");
+    }
+}
