@@ -37,6 +37,18 @@ fn sftp(world: &World, commands: &str) -> Ran {
 }
 
 #[test]
+fn files_without_a_size_have_their_content() {
+    let world = World::with_ssh(SFT);
+    let batch = world.client.home().join("batch");
+    std::fs::write(&batch, "get ostype\n").unwrap();
+    // The system's own, which say that they are empty.
+    let server = format!("{SFT} sftp-stdio --read-only /proc/sys/kernel");
+    let args = ["-D", &server, "-b", batch.to_str().unwrap()];
+    ssh(&world, "sftp", &args).done();
+    assert_eq!(std::fs::read(world.local("ostype")).unwrap(), b"Linux\n");
+}
+
+#[test]
 fn the_host_key_is_the_servers_one_key() {
     let world = World::with_ssh(SFT);
     let mut keygen = world.client.command(Path::new("ssh-keygen"));

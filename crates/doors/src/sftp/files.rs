@@ -77,13 +77,10 @@ impl File {
 
     /// The reply to READ: what was read, or that there is no more.
     pub(crate) fn read(&self, id: u32, offset: u64, length: u32) -> Outcome<Vec<u8>> {
-        // Clients ask for as much as they may get, also of small files.
-        let left = self.stat()?.meta.size.saturating_sub(offset);
+        // Clients ask for as much as they may get, also of small files. But there are files, as in `/proc`, that have content
+        // and no size, and some grow: the end is where nothing is read.
+        let left = self.stat()?.meta.size.saturating_sub(offset).max(UNSIZED_BYTES);
         let length = (length as usize).min(DATA_BYTES_MAX).min(usize::try_from(left).unwrap_or(usize::MAX));
-        if length == 0 {
-            // Whether it may be read is asked all the same.
-            return self.read_at(offset, &mut []).and_then(|_| Err(Failed::end()));
-        }
         let mut reply = Writing::reply(DATA, id).u32(0).done();
         let head = reply.len();
         reply.resize(head + length, 0);
@@ -138,14 +135,6 @@ impl File {
         match self {
             Self::Source(..) => true,
             Self::Open(opened) => !opened.flushes.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Whether nothing is to be kept of it when the session ends before it is closed, or after.
-    pub(crate) fn is_left_at_once(&self) -> bool {
-        match self {
-            Self::Source(..) => true,
-            Self::Open(opened) => !opened.file.is_draft(),
         }
     }
 
@@ -270,6 +259,8 @@ pub(crate) fn finished(id: u32, outcome: Outcome<()>) -> Vec<u8> {
 }
 
 const DATA: u8 = 103;
+/// Asked of files beyond the size they say they have.
+const UNSIZED_BYTES: u64 = 4096;
 const NAME: u8 = 104;
 const ATTRS: u8 = 105;
 /// With names of 255 bytes each this fills half of the longest packet.

@@ -3,7 +3,7 @@
 //! Every handle has a lane of its own, a queue worked off in order by one job at a time; requests that name paths share
 //! one. So replies overtake each other between handles and never within one. A request that names a path waits for all
 //! changes by handles, their closing among them, that were asked for before it: clients look at what they have just
-//! written by its name. Whatever blocks runs in batches on the blocking pool.
+//! written by its name. Whatever blocks runs in batches, on the blocking pool or, when it is short, at once (`at_once.rs`).
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -386,7 +386,7 @@ async fn run_lane(shared: Arc<Shared>, mut lane: Lane, mut queue: mpsc::Unbounde
         .await;
     }
     if let Lane::File(file) = lane {
-        at_once_if(file.is_left_at_once(), move || ops::leave(&shared, &file)).await;
+        at_once_if(true, move || ops::leave(&shared, &file)).await;
     }
 }
 
@@ -437,7 +437,7 @@ impl Job {
         before.checked_add(content.len() as u64) == Some(offset)
     }
 
-    /// Whether it takes microseconds unless the disk stalls: what touches few blocks, and flushes and frees none.
+    /// Whether it most often takes microseconds: what touches few blocks, and flushes and frees none, as a rule.
     fn is_short(&self, lane: &Lane) -> bool {
         let Task::Request(request) = &self.task else { return false };
         match (request, lane) {
