@@ -26,11 +26,7 @@ impl PathsFile {
     /// What earlier runs have left.
     pub(crate) fn read(state: &Path) -> Self {
         let file = state.join("paths");
-        let read = fs::File::open(&file).and_then(|opened| {
-            let mut text = String::new();
-            io::Read::read_to_string(&mut io::Read::take(opened, BYTES_MAX), &mut text).map(|_| text)
-        });
-        let read = read.unwrap_or_default();
+        let read = read(&file);
         Self { file, paths: KnownPaths::new(read.lines().filter_map(parsed)), read }
     }
 
@@ -39,13 +35,19 @@ impl PathsFile {
         self.paths.clone()
     }
 
-    /// Leaves what is known now, if it is anything new. Connections have ended, or it lacks what they took.
+    /// Leaves what is known now, if it is anything new.
     pub(crate) fn keep(&self) {
         let text = written(self.paths.list());
-        if text != self.read {
-            // A folder that cannot be written is no reason to complain after a copy.
-            let _ = self.write(&text);
+        if text == self.read {
+            return;
         }
+        // Other runs may have learned something meanwhile; of each path the latest word stays.
+        for (peer, path) in read(&self.file).lines().filter_map(parsed) {
+            self.paths.learn(peer, path);
+        }
+        let text = written(self.paths.list());
+        // A folder that cannot be written is no reason to complain after a copy.
+        let _ = self.write(&text);
     }
 
     fn write(&self, text: &str) -> io::Result<()> {
@@ -56,6 +58,14 @@ impl PathsFile {
         options.and_then(|mut file| file.write_all(text.as_bytes()))?;
         fs::rename(new, &self.file)
     }
+}
+
+fn read(file: &Path) -> String {
+    let read = fs::File::open(file).and_then(|opened| {
+        let mut text = String::new();
+        io::Read::read_to_string(&mut io::Read::take(opened, BYTES_MAX), &mut text).map(|_| text)
+    });
+    read.unwrap_or_default()
 }
 
 fn written(mut known: Vec<(IpAddr, KnownPath)>) -> String {

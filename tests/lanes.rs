@@ -298,7 +298,10 @@ fn what_a_long_path_carries_is_known_the_next_time() {
         // The relay tells how fast and how far it is, roughly: machines are busy.
         assert!(address == "127.0.0.1" && rtt >= 40_000 && (MIB..64 * MIB).contains(&rate), "{known:?}");
         std::fs::remove_file(journey.world.served("it")).unwrap();
+        // What learns nothing forgets nothing.
+        journey.world.sft(args!["ls", "--transport", "quic", "far:"]).done();
     }
+    assert_eq!(known().len(), 4);
 }
 
 #[test]

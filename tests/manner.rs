@@ -60,13 +60,32 @@ fn a_limit_is_kept_both_ways_over_both_transports() {
 fn the_background_is_quic_where_that_is_and_arrives_where_it_is_not() {
     let world = world();
     let relay = world.relay("far");
-    for (_, quic, tcp) in there_and_back(&world, &["--background"]) {
-        assert_eq!((quic, tcp), (2_000_000, 0), "a short path, where others use TCP");
-    }
+    // A machine that is very busy may bring TCP up first.
+    let all_quic = |copy: &(Duration, u64, u64)| (copy.1, copy.2) == (2_000_000, 0);
+    let found = (0..5).any(|_| there_and_back(&world, &["--background"]).iter().all(all_quic));
+    assert!(found, "a short path, where others use TCP");
     relay.udp(Fate::Vanish);
     for (_, quic, tcp) in there_and_back(&world, &["--background"]) {
         assert_eq!((quic, tcp), (0, 2_000_000));
     }
+}
+
+#[test]
+fn a_lane_that_goes_silent_keeps_no_limited_copy_up() {
+    let world = World::new(SFT);
+    Dice::new(1).file(&world.local("f"), 12_000_000);
+    let relay = world.relay("far");
+    let begun = Instant::now();
+    let running = world.start(args!["cp", "--limit", "4MB", "--transport", "tcp", world.local("f"), "far:f"]);
+    while relay.passed().1 < 3_000_000 {
+        assert!(begun.elapsed() < PATIENCE, "hardly anything came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    relay.silence_busiest_tcp();
+    running.wait(PATIENCE).done();
+    assert_same_content(&world.local("f"), &world.served("f"));
+    // The system would wait for a minute; the lane is in doubt after half of 15 s.
+    assert!(begun.elapsed() < Duration::from_secs(50), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -199,7 +199,7 @@ def measure_tool(bench: Bench, path: OpenPath, group: Group, what: Input, tool: 
 
 def greet(bench: Bench, path: OpenPath, group: Group, tool: Tool) -> Cost:
     return measure.run(path, tool.greet, tool.env(), "down", bench.place.run, bench.state / "client.log", group.run_max_s,
-                       tool.server_pid)
+                       pid_of(tool))
 
 
 def copy(bench: Bench, path: OpenPath, group: Group, what: Input, tool: Tool, key: Key, number: int) -> None:
@@ -208,7 +208,7 @@ def copy(bench: Bench, path: OpenPath, group: Group, what: Input, tool: Tool, ke
     task = Task(key.way, what.path, into)
     def once() -> Cost:
         return measure.run(path, tool.command(task), tool.env(), key.way, into, bench.state / "client.log",
-                           group.run_max_s, tool.server_pid)
+                           group.run_max_s, pid_of(tool))
 
     try:
         cost = once()
@@ -219,6 +219,10 @@ def copy(bench: Bench, path: OpenPath, group: Group, what: Input, tool: Tool, ke
             tell(bench, what, replace(key, again=True), once())
     finally:
         bench.place.done_with(into, what.entries)
+
+
+def pid_of(tool: Tool) -> int | None:
+    return tool.server_pid() if tool.server_pid else None
 
 
 def tell(bench: Bench, what: Input, key: Key, cost: Cost) -> None:

@@ -19,8 +19,9 @@ FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 class Sft:
     """A server that lives as long as the `with` around it, and serves `root`.
 
-    A client starts each run with a home that knows the server's key and nothing else, unless it is a `known peer`: that one
-    gets the home of the run before it, and with it whatever sft remembers about a server.
+    A client starts each run with a home that knows the server's key and nothing else, and meets a server that has just been
+    started, unless it is a `known peer`: that one gets the home of the run before it and its server, and with them whatever
+    sft remembers.
     """
 
     def __init__(self, path: OpenPath, state: Path, root: Path, binary: Path):
@@ -36,19 +37,26 @@ class Sft:
         run_quietly(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)])
         (ssh / "authorized_keys").write_text(key.with_suffix(".pub").read_text())
         (ssh / "authorized_keys").chmod(0o600)
-        log = self.state / "sft-serve.log"
-        command = [str(self.binary), "serve", str(self.root), "--port", str(PORT), "--bind", self.path.address,
-                   "--state", str(self.state / "sft-state")]
-        self.server = Server("sft serve", self.path.server(), command, log, home(self.pristine))
-        self.server.__enter__()
+        self.log = self.state / "sft-serve.log"
+        self.start()
         try:
-            self.server.wait_until_listening(PORT)
-            run_quietly([str(self.binary), "trust", "add", f"{self.path.address}:{PORT}", self.fingerprint(log)],
+            run_quietly([str(self.binary), "trust", "add", f"{self.path.address}:{PORT}", self.fingerprint(self.log)],
                         env=home(self.pristine))
         except BaseException:
             self.server.__exit__()
             raise
         return self
+
+    def start(self) -> None:
+        command = [str(self.binary), "serve", str(self.root), "--port", str(PORT), "--bind", self.path.address,
+                   "--state", str(self.state / "sft-state")]
+        self.server = Server("sft serve", self.path.server(), command, self.log, home(self.pristine))
+        self.server.__enter__()
+        try:
+            self.server.wait_until_listening(PORT)
+        except BaseException:
+            self.server.__exit__()
+            raise
 
     def __exit__(self, *_) -> None:
         self.server.__exit__()
@@ -70,7 +78,7 @@ class Sft:
 
         greet = [*self.client("ls", transport), self.name(self.root)] if greets else None
         env = self.known_home if known else self.fresh_home
-        return Tool(name, "sft", command, self.server.pid, durable=durable, repeats=True, greet=greet, env=env,
+        return Tool(name, "sft", command, lambda: self.server.pid, durable=durable, repeats=True, greet=greet, env=env,
                     only_on=only_on)
 
     def client(self, verb: str, transport: str) -> list[str]:
@@ -86,6 +94,9 @@ class Sft:
         return f"{self.path.address}:{path.relative_to(self.root)}"
 
     def fresh_home(self) -> dict[str, str]:
+        # A server remembers what paths to its clients carried: this one has never met any.
+        self.server.__exit__()
+        self.start()
         self.homes += 1
         self.latest = self.state / f"sft-home-{self.homes}"
         shutil.copytree(self.pristine, self.latest)

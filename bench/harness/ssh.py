@@ -46,7 +46,7 @@ class Ssh:
         self.server.__exit__()
 
     def tools(self) -> list[Tool]:
-        over = {"kind": "rival", "server_pid": self.server.pid, "tcp": True}
+        over = {"kind": "rival", "server_pid": lambda: self.server.pid, "tcp": True}
         found = [
             Tool("scp", command=self.scp, links=False, **over),
             # Only greets: what sft's answer to a listing is told from.

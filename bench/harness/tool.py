@@ -30,7 +30,7 @@ class Tool:
     name: str
     kind: str
     command: Callable[[Task], list[str]]
-    server_pid: int | None = None
+    server_pid: Callable[[], int] | None = None
     ways: tuple[str, ...] = ("up", "down")
     durable: bool = False
     tcp: bool = False

@@ -64,12 +64,23 @@ impl LaneChoice {
         let is_better = |lane: &LaneStanding| lane.transport == better;
         let alone = !matches!(self.state, State::Sharing { .. })
             && lanes.iter().any(|lane| is_better(lane) && lane.is_sound);
-        let chosen = lanes.iter().filter(|lane| !alone || is_better(lane));
         if self.one_lane {
-            let sound = chosen.clone().find(|lane| lane.is_sound).or_else(|| chosen.clone().next());
-            return sound.map(|lane| lane.id).into_iter().collect();
+            return self.one(lanes.iter().filter(|lane| is_better(lane)), lanes).into_iter().collect();
         }
+        let chosen = lanes.iter().filter(|lane| !alone || is_better(lane));
         chosen.map(|lane| lane.id).collect()
+    }
+
+    /// The one lane of who holds back. QUIC is slow because it yields, or because we want it slow: that makes it no worse, and it
+    /// tells by itself when it is dead.
+    fn one<'a>(
+        &self,
+        mut better: impl Iterator<Item = &'a LaneStanding> + Clone,
+        all: &'a [LaneStanding],
+    ) -> Option<u64> {
+        let fit = better.clone().find(|lane| lane.is_sound || lane.transport == Transport::Quic);
+        let sound = || all.iter().find(|lane| lane.is_sound);
+        fit.or_else(sound).or_else(|| better.next()).or_else(|| all.first()).map(|lane| lane.id)
     }
 
     /// A lane that should be given one unit besides, to learn how quick it is. None while `left`, the bytes that are known
@@ -237,6 +248,8 @@ mod tests {
         assert_eq!(limited.lanes(0, &doubtful), [2]);
         let mut background = LaneChoice::new(true, &Manner { limit: None, background: true });
         assert_eq!(background.lanes(0, &lanes(0, 0)), [0]);
+        doubtful[0].is_sound = false;
+        assert_eq!(background.lanes(0, &doubtful), [0], "it yields, and is not dead");
         assert_eq!(background.lanes(0, &lanes(0, 0)[1..]), [1], "where there is no UDP");
         assert_eq!(background.probe_due(60_000, MUCH, &lanes(0, 0)), None);
     }

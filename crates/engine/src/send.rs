@@ -11,7 +11,7 @@ use sft_base::EntryPath;
 use sft_lane::{Pace, Transport};
 use sft_wire::message::{Entry, EntryKind, Window, frame};
 use sft_wire::{ControlMessage, Job, Outcome, Sender, SenderEvent, WireError, encode_pack, encode_piece};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::attribution::{Stopwatch, of_sender};
 use crate::budget::SendShare;
@@ -72,6 +72,7 @@ pub async fn send(port: TransferPort, job: SendJob, events: EventSink) -> Result
         choice: LaneChoice::new(is_short_path(port.link.connection().rtt()), &job.manner),
         pace: job.manner.limit.map(Pace::new),
         background: job.manner.background,
+        over: watch::Sender::new(()),
         summary: Summary::default(),
         events,
         transfer: port.id,
@@ -100,6 +101,8 @@ struct SendDriver {
     choice: LaneChoice,
     pace: Option<Pace>,
     background: bool,
+    /// Closed when the transfer is over.
+    over: watch::Sender<()>,
     summary: Summary,
     events: EventSink,
 }
@@ -251,7 +254,8 @@ impl SendDriver {
         // What is stuck in a silent lane must not keep the others from work.
         let trusted = self.lanes.iter().filter(|load| !self.machine.is_suspect(load.lane.id));
         let mut units: usize = trusted.map(|load| load.units).sum();
-        let most = self.share.units();
+        // What waits for its time need not lie in memory.
+        let most = if self.pace.is_some() { self.share.units().min(PACED_UNITS) } else { self.share.units() };
         let standing = self.lanes_standing();
         let now_ms = self.now_ms();
         let useful = self.choice.lanes(now_ms, &standing);
@@ -317,7 +321,8 @@ impl SendDriver {
 
     fn spawn_unit(&mut self, job: Job, lane: LaneInfo) {
         let transfer = self.transfer;
-        let way = Way { lane, pace: self.pace.clone(), results: self.results.clone() };
+        let way =
+            Way { lane, pace: self.pace.clone(), results: self.results.clone(), over: self.over.subscribe() };
         match job {
             Job::Pack { unit, files } => {
                 let files: Vec<_> =
@@ -423,6 +428,10 @@ impl SendDriver {
     fn look_at_lanes(&mut self, link: &crate::Link) {
         self.tell_time();
         for load in &mut self.lanes {
+            if self.background {
+                // A client that has moved, or another transfer that has ended, may have undone it.
+                load.lane.sender.yield_to_others(true);
+            }
             let bytes_written = load.lane.sender.bytes_written();
             if load.bytes_written != bytes_written {
                 load.bytes_written = bytes_written;
@@ -552,6 +561,7 @@ struct Way {
     lane: LaneInfo,
     pace: Option<Pace>,
     results: mpsc::UnboundedSender<Done>,
+    over: watch::Receiver<()>,
 }
 
 impl Way {
@@ -563,19 +573,25 @@ impl Way {
         content: bytes::Bytes,
         buffer: OwnedSemaphorePermit,
     ) {
-        let Self { lane, pace, results } = self;
+        let Self { lane, pace, results, mut over } = self;
         let bytes = content.len() as u64;
         // A driver that is gone wants no results.
         let _ = results.send(Done::Begun { unit, lane: lane.id });
         // What is oldest goes first: a receiver waits for it longest.
         let priority = i32::MAX - (unit % (i32::MAX as u64)) as i32;
         let sending = lane.sender.send_at(pace.as_ref(), ty, header.into(), content, priority);
-        let sent = SendShare::hand_over(buffer, sending).await;
+        let sent = tokio::select! {
+            sent = SendShare::hand_over(buffer, sending) => sent,
+            // What is held back would go on for a long time when nobody wants it any more.
+            _ = over.changed(), if pace.is_some() => return,
+        };
         let lost = sent.err().map(|error| error.to_string());
         let _ = results.send(Done::Sent { unit, lane: lane.id, transport: lane.transport, bytes, lost });
     }
 }
 
+/// Data units of a transfer with a limit that are on their way at a time.
+const PACED_UNITS: usize = 2;
 /// How often lanes are looked at, and work is given out whatever happens: towards its end little else wakes a transfer.
 const LANES_LOOK: Duration = Duration::from_millis(200);
 /// Files that are compared or looked at again at a time.

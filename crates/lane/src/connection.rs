@@ -4,8 +4,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::{Endpoint, VarInt};
@@ -121,7 +121,7 @@ impl Connection {
         let peer_key = key_of(certificates.as_deref().map(Vec::as_slice))?;
         let port = endpoint.local_addr().map_or(0, |address| address.port());
         let local = connection.local_ip().map(|ip| canonical(SocketAddr::new(ip, port)));
-        let link = Link::Quic { connection, endpoint, path: Mutex::new(path) };
+        let link = Link::Quic { connection, endpoint, path };
         let (sink, source) = stream;
         Ok(Self {
             handle: ConnectionHandle::new(link, local, peer_key, exporter),
@@ -192,7 +192,7 @@ enum Link {
     Quic {
         connection: quinn::Connection,
         endpoint: Endpoint,
-        path: Mutex<Borrowed>,
+        path: Borrowed,
     },
     Tcp {
         stream: Arc<TcpStream>,
@@ -209,7 +209,7 @@ impl Shared {
         if let Link::Quic { connection, path, .. } = &self.link
             && let Some((rate, rtt)) = congestion::learned(connection)
         {
-            path.lock().unwrap_or_else(PoisonError::into_inner).learn(rate, rtt);
+            path.learn(rate, rtt);
         }
     }
 }

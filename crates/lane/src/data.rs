@@ -12,7 +12,6 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::control::{Sink, Source};
 use crate::frames::{Frame, FrameReader, FrameWriter, encoded_header};
-use crate::pace::Turn;
 use crate::quic::{DATA_STREAMS_READ_MAX, SendMemory, fit_send_window};
 use crate::{
     ConnectionHandle, ControlReader, ControlWriter, LaneError, Misbehaviour, Pace, Transport, congestion,
@@ -62,7 +61,7 @@ impl DataSender {
         self.send_at(None, ty, header, body, priority).await
     }
 
-    /// The same, no faster than that. Frames that share a pace go one after the other.
+    /// The same, no faster than that.
     pub async fn send_at(
         &self,
         pace: Option<&Pace>,
@@ -71,16 +70,12 @@ impl DataSender {
         body: Bytes,
         priority: i32,
     ) -> Result<(), LaneError> {
-        let turn = match pace {
-            Some(pace) => Some(pace.turn().await),
-            None => None,
-        };
         match &self.0 {
-            Outlet::Quic(connection) => send_stream(connection, ty, header, body, priority, turn).await,
+            Outlet::Quic(connection) => send_stream(connection, ty, header, body, priority, pace).await,
             Outlet::Tcp(outlet) => {
                 let mut frames = outlet.frames.lock().await;
                 frames.feed(ty, &[header, body]);
-                frames.flush_at(turn).await.map_err(|error| outlet.handle.end(error))
+                frames.flush_at(pace).await.map_err(|error| outlet.handle.end(error))
             }
         }
     }
@@ -145,13 +140,13 @@ async fn send_stream(
     header: Bytes,
     body: Bytes,
     priority: i32,
-    turn: Option<Turn<'_>>,
+    pace: Option<&Pace>,
 ) -> Result<(), LaneError> {
     let mut head = encoded_header(ty, (header.len() + body.len()) as u64);
     head.extend_from_slice(&header);
     let mut stream = UnfinishedStream(Some(connection.open_uni().await?));
     let memory = fit_send_window(connection);
-    stream.write(head.into(), body, memory, priority, turn).await
+    stream.write(head.into(), body, memory, priority, pace).await
 }
 
 /// A stream that is reset when it is dropped before its end; quinn alone would end it as if it were whole.
@@ -164,16 +159,16 @@ impl UnfinishedStream {
         body: Bytes,
         memory: SendMemory,
         priority: i32,
-        turn: Option<Turn<'_>>,
+        pace: Option<&Pace>,
     ) -> Result<(), LaneError> {
         if let Some(stream) = &mut self.0 {
             // A stream that is gone already fails at the next write.
             let _ = stream.set_priority(priority);
-            if let Some(mut turn) = turn {
+            if let Some(pace) = pace {
                 for mut part in [head, body] {
                     while !part.is_empty() {
-                        let next = part.split_to(turn.part_bytes().min(part.len()));
-                        turn.spend(next.len()).await;
+                        let next = part.split_to(pace.part_bytes().min(part.len()));
+                        pace.spend(next.len()).await;
                         // A copy goes when it is acknowledged; a part of the whole would keep the whole.
                         stream.write_chunk(Bytes::copy_from_slice(&next)).await?;
                     }

@@ -9,8 +9,7 @@ use sft_base::Buffer;
 use sft_base::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::pace::Turn;
-use crate::{LaneError, Misbehaviour};
+use crate::{LaneError, Misbehaviour, Pace};
 
 /// One frame as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,22 +154,24 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.flush_at(None).await
     }
 
-    /// The same, no faster than this turn allows.
-    pub(crate) async fn flush_at(&mut self, mut turn: Option<Turn<'_>>) -> Result<(), LaneError> {
+    /// The same, no faster than that.
+    pub(crate) async fn flush_at(&mut self, pace: Option<&Pace>) -> Result<(), LaneError> {
         self.end_tail();
         while let Some(front) = self.queue.front_mut() {
-            let most = turn.as_ref().map_or(usize::MAX, Turn::part_bytes).min(front.len());
-            let written = self.sink.write(&front[..most]).await.map_err(LaneError::from_io)?;
-            if let Some(turn) = &mut turn {
-                self.sink.flush().await.map_err(LaneError::from_io)?;
-                turn.spend(written).await;
+            let most = pace.map_or(usize::MAX, Pace::part_bytes).min(front.len());
+            if let Some(pace) = pace {
+                pace.spend(most).await;
             }
+            let written = self.sink.write(&front[..most]).await.map_err(LaneError::from_io)?;
             if written == 0 {
                 return Err(LaneError::from_io(std::io::ErrorKind::WriteZero.into()));
             }
             front.advance(written);
             if front.is_empty() {
                 self.queue.pop_front();
+            }
+            if pace.is_some() {
+                self.sink.flush().await.map_err(LaneError::from_io)?;
             }
         }
         self.sink.flush().await.map_err(LaneError::from_io)

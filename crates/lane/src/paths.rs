@@ -22,46 +22,70 @@ pub struct KnownPath {
 
 /// The paths that are known, at most 1,024 of them, and for a day; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct KnownPaths(Arc<Mutex<HashMap<IpAddr, KnownPath>>>);
+pub struct KnownPaths(Arc<Mutex<HashMap<IpAddr, Kept>>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    path: KnownPath,
+    /// A connection that still stands has begun with it.
+    is_lent: bool,
+}
 
 impl KnownPaths {
     /// Those that were known before.
     pub fn new(known: impl IntoIterator<Item = (IpAddr, KnownPath)>) -> Self {
         let paths = Self::default();
         for (peer, path) in known {
-            paths.put(peer, path);
+            paths.learn(peer, path);
         }
         paths
     }
 
-    /// All that is known, without what connections that still stand have taken.
+    /// All that is known.
     pub fn list(&self) -> Vec<(IpAddr, KnownPath)> {
-        self.locked().iter().map(|(peer, path)| (*peer, *path)).collect()
+        self.locked().iter().map(|(peer, kept)| (*peer, kept.path)).collect()
+    }
+
+    /// Takes note of a path, unless it is old, or what is known is newer.
+    pub fn learn(&self, peer: IpAddr, path: KnownPath) {
+        if !is_fresh(&path, SystemTime::now()) {
+            return;
+        }
+        let mut paths = self.locked();
+        if let Some(kept) = paths.get_mut(&peer) {
+            if kept.path.at <= path.at {
+                kept.path = path;
+            }
+            return;
+        }
+        if paths.len() >= PATHS_MAX {
+            let oldest = paths.iter().min_by_key(|(_, kept)| kept.path.at).map(|(peer, _)| *peer);
+            oldest.map(|peer| paths.remove(&peer));
+        }
+        paths.insert(peer, Kept { path, is_lent: false });
     }
 
     /// Lends what is known of the path to a peer to one connection.
     pub(crate) fn borrow(&self, peer: IpAddr) -> Borrowed {
         let peer = peer.to_canonical();
-        let known = self.locked().remove(&peer).filter(|path| is_fresh(path, SystemTime::now()));
+        let mut paths = self.locked();
+        let kept =
+            paths.get_mut(&peer).filter(|kept| !kept.is_lent && is_fresh(&kept.path, SystemTime::now()));
+        let known = kept.map(|kept| {
+            kept.is_lent = true;
+            kept.path
+        });
+        drop(paths);
         Borrowed { paths: self.clone(), peer, known }
     }
 
-    fn put(&self, peer: IpAddr, path: KnownPath) {
-        let mut paths = self.locked();
-        if paths.len() >= PATHS_MAX && !paths.contains_key(&peer) {
-            let oldest = paths.iter().min_by_key(|(_, path)| path.at).map(|(peer, _)| *peer);
-            oldest.map(|peer| paths.remove(&peer));
-        }
-        paths.insert(peer, path);
-    }
-
-    fn locked(&self) -> MutexGuard<'_, HashMap<IpAddr, KnownPath>> {
-        // Every change is one insertion or removal.
+    fn locked(&self) -> MutexGuard<'_, HashMap<IpAddr, Kept>> {
+        // Every change is one insertion, removal or assignment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one connection knows of its path. It goes back when this is dropped.
+/// What one connection knows of its path; dropped, another may have it.
 #[derive(Debug)]
 pub(crate) struct Borrowed {
     paths: KnownPaths,
@@ -75,27 +99,26 @@ impl Borrowed {
     }
 
     /// What the connection has learned by now. On a short path there is nothing to gain.
-    pub(crate) fn learn(&mut self, rate: u64, rtt: Duration) {
+    pub(crate) fn learn(&self, rate: u64, rtt: Duration) {
         if rtt >= RTT_WORTH {
-            let path = KnownPath { rate, rtt, at: SystemTime::now() };
-            self.known = Some(path);
-            // It may be wanted before the connection is gone.
-            self.paths.put(self.peer, path);
+            self.paths.learn(self.peer, KnownPath { rate, rtt, at: SystemTime::now() });
         }
     }
 }
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        if let Some(path) = self.known {
-            self.paths.put(self.peer, path);
+        if self.known.is_some()
+            && let Some(kept) = self.paths.locked().get_mut(&self.peer)
+        {
+            kept.is_lent = false;
         }
     }
 }
 
 fn is_fresh(path: &KnownPath, now: SystemTime) -> bool {
     // A clock that was put back makes it no older.
-    now.duration_since(path.at).is_ok_and(|age| age < LASTS)
+    now.duration_since(path.at).map_or(true, |age| age < LASTS)
 }
 
 const PATHS_MAX: usize = 1024;
@@ -116,13 +139,18 @@ mod tests {
     #[test]
     fn one_connection_at_a_time_has_what_is_known_and_gives_it_back() {
         let paths = KnownPaths::new([(PEER, path(7, Duration::ZERO))]);
-        let mut first = paths.borrow(PEER);
+        let first = paths.borrow(PEER);
         assert_eq!(first.known().map(|path| path.rate), Some(7));
         assert_eq!(paths.borrow(PEER).known(), None);
+        assert_eq!(paths.list().len(), 1, "what is lent is known all the same");
         first.learn(9, Duration::from_millis(100));
         drop(first);
         assert_eq!(paths.borrow("::ffff:192.0.2.1".parse().unwrap()).known().map(|path| path.rate), Some(9));
-        assert_eq!(paths.list().len(), 1, "what was only looked at is there again");
+        assert_eq!(
+            paths.borrow(PEER).known().map(|path| path.rate),
+            Some(9),
+            "what was only looked at is there again"
+        );
     }
 
     #[test]

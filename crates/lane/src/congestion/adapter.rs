@@ -27,10 +27,12 @@ impl FollowPath {
     }
 }
 
-/// What a connection has learned of its path: bytes a second, and the least round trip. None before the path was full.
+/// What a connection has learned of its path: bytes a second, and the least round trip. None before the path was full, and
+/// of a connection that has yielded.
 pub(crate) fn learned(connection: &quinn::Connection) -> Option<(u64, Duration)> {
     let following = connection.congestion_state().into_any().downcast::<Following>().ok()?;
-    following.steering.known().map(|known| (known.rate as u64, known.rtt))
+    let known = following.steering.known().filter(|_| !following.has_yielded.load(Ordering::Relaxed));
+    known.map(|known| (known.rate as u64, known.rtt))
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ struct Following {
     yielding: Yielding,
     /// Shared with every clone: whether to yield.
     yields: Arc<AtomicBool>,
+    /// Whether it ever did: what was seen of the path then is what others left of it.
+    has_yielded: Arc<AtomicBool>,
     in_flight: u64,
 }
 
@@ -52,6 +56,7 @@ impl ControllerFactory for FollowPath {
             steering: Steering::new(current_mtu, seed, self.known),
             yielding: Yielding::new(current_mtu),
             yields: Arc::default(),
+            has_yielded: Arc::default(),
             in_flight: 0,
         })
     }
@@ -61,6 +66,7 @@ impl ControllerFactory for FollowPath {
 pub(crate) fn yield_to_others(connection: &quinn::Connection, yields: bool) {
     if let Ok(following) = connection.congestion_state().into_any().downcast::<Following>() {
         following.yields.store(yields, Ordering::Relaxed);
+        following.has_yielded.fetch_or(yields, Ordering::Relaxed);
     }
 }
 

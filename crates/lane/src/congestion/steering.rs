@@ -213,6 +213,13 @@ impl Steering {
     /// Something is sent when nothing was on the way.
     fn on_restart(&mut self, now: Duration) {
         let idle = now.saturating_sub(self.active_at);
+        if let Phase::Start { .. } = self.phase
+            && idle >= IDLE_LONG
+        {
+            // What was known of the path has grown old meanwhile.
+            self.start_from(self.started.min(initial_window(self.mtu)));
+            self.set_window();
+        }
         if idle < IDLE_LEAST || matches!(self.phase, Phase::Start { .. }) {
             return;
         }

@@ -84,7 +84,11 @@ impl Yielding {
         let round = std::mem::replace(&mut self.round, Round::from(now));
         let least = self.least[0].min(self.least[1]);
         let queued = round.rtt_min.saturating_sub(least);
-        let target = (least / 4).clamp(TARGET_LEAST, TARGET_MOST);
+        let mut target = (least / 4).clamp(TARGET_LEAST, TARGET_MOST);
+        if round.acked <= ACKED_LATE * self.mtu as u64 {
+            // So few are not acknowledged before the peer's timer says so.
+            target += ACK_DELAY_MAX;
+        }
         let lost = round.lost as f64 - LOSS_MAX * (round.acked + round.lost) as f64;
         self.excess = (self.excess + lost / self.mtu).max(0.0);
         if queued > target || self.excess > EXCESS_MOST {
@@ -115,6 +119,9 @@ const START_PACKETS: f64 = 10.0;
 const LEAST_PACKETS: f64 = 2.0;
 const TARGET_LEAST: Duration = Duration::from_millis(5);
 const TARGET_MOST: Duration = Duration::from_millis(25);
+/// Packets for which a peer does not acknowledge at once (`quic.rs`), and how long it may wait then (RFC 9000, `max_ack_delay`).
+const ACKED_LATE: u64 = 11;
+const ACK_DELAY_MAX: Duration = Duration::from_millis(25);
 const LOSS_MAX: f64 = 0.02;
 const EXCESS_MOST: f64 = 3.0;
 const SHRINK: f64 = 0.5;

@@ -92,3 +92,18 @@ fn the_background_is_not_slowed_by_a_little_loss() {
         assert!(share > 0.8, "SFT_SIM_SEED={seed}: {share}");
     }
 }
+
+#[test]
+fn the_background_is_back_when_the_others_have_gone() {
+    for (rtt, queue) in paths() {
+        let mut world = World::new(path(100.0, rtt, queue, 1), 1);
+        world.add(Who::Background, Duration::ZERO, Supply::Endless);
+        let busy = Supply::Spells { busy: ms(8000), idle: ms(60_000) };
+        world.add(Who::Cubic, ms(2000), busy);
+        world.run(Duration::from_secs(30));
+        let meanwhile = world.rate(0, ms(5000), ms(10_000)) / 100e6;
+        let after = world.rate(0, ms(15_000), ms(30_000)) / 100e6;
+        let returns = meanwhile <= 0.3 && after > 0.8;
+        assert!(returns, "{rtt} ms, queue of {queue}: {meanwhile} beside CUBIC, {after} after it");
+    }
+}
