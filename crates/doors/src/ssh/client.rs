@@ -61,17 +61,20 @@ impl Client {
     /// A key that signs in a way that is taken here.
     fn usable(&self, key: &PublicKey, algorithm: &Algorithm) -> Option<PublicKeyId> {
         let peer = self.peer;
-        if matches!(algorithm, Algorithm::Rsa { hash: None }) {
-            tracing::info!(%peer, "a client was not let in: it would sign with SHA-1");
-            return None;
-        }
-        // Whether the key was touched is not looked at by the library that verifies the signature.
-        if matches!(algorithm, Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256) {
-            tracing::info!(%peer, "a client was not let in: keys on hardware are not taken over SSH");
-            return None;
-        }
         let key = PublicKeyId::from_blob(&key.to_bytes().ok()?);
-        key.inspect_err(|error| tracing::info!(%peer, %error, "a client was not let in")).ok()
+        let key = key.inspect_err(|error| tracing::info!(%peer, %error, "a client was not let in")).ok()?;
+        // Whether it was touched is not looked at by the library that verifies the signature. What the key was announced
+        // as says nothing of that: the library does not compare it with the key.
+        if key.is_hardware() {
+            tracing::info!(%peer, %key, "a client was not let in: keys on hardware are not taken over SSH");
+            return None;
+        }
+        if !key.signs_as(algorithm.as_str()) {
+            let algorithm = sft_base::Shown(algorithm.as_str().as_bytes());
+            tracing::info!(%peer, ?key, %algorithm, "a client was not let in: its key may not sign in this way");
+            return None;
+        }
+        Some(key)
     }
 
     /// What the policy grants.
