@@ -75,6 +75,13 @@ def ed25519_pair():
     key = ed25519.Ed25519PrivateKey.generate()
     return key, key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
+# What a key is told that nobody knows, with its signature.
+def stranger(asker):
+    key, point = ed25519_pair()
+    return asker.ask(b"ssh-ed25519", strings(b"ssh-ed25519", point), lambda data: strings(b"ssh-ed25519", key.sign(data)))
+
+WAYS = (51, ["publickey", "password"])
+
 def certificate(blob, *options):
     # Of the authority `ca`, which is made and named at the first time.
     kind = blob[4:4 + int.from_bytes(blob[:4], "big")].decode()
@@ -167,3 +174,41 @@ signed_by = lambda key: lambda data: strings(b"ssh-ed25519", key.sign(data))
 assert asked(algorithm, blob, signed_by(thief)) == 51
 assert asked(algorithm, blob, signed_by(certified)) == 52
 "#;
+
+#[test]
+fn keys_are_not_offered_without_end() {
+    let world = World::new(SFT);
+    run(&world, OFFERS);
+}
+
+/// While there is an authority, each key may be one with a certificate, and is told that it may sign.
+const OFFERS: &str = r#"
+_, point = ed25519_pair()
+certificate(strings(b"ssh-ed25519", point))
+mine, point = ed25519_pair()
+blob = strings(b"ssh-ed25519", point)
+own(blob)
+asker = Asker()
+for _ in range(31):
+    assert asker.ask(b"ssh-ed25519", strings(b"ssh-ed25519", ed25519_pair()[1]))[0] == 60
+assert asker.ask(b"ssh-ed25519", blob)[0] == 60
+assert asker.ask(b"ssh-ed25519", blob, lambda data: strings(b"ssh-ed25519", mine.sign(data)))[0] == 52
+asker = Asker()
+answers = []
+while len(answers) < 100 and None not in answers:
+    answers.append(asker.ask(b"ssh-ed25519", blob)[0])
+assert answers == [60] * 32 + [51] * 6 + [None], answers
+"#;
+
+#[test]
+fn passwords_are_told_of_to_clients_that_begin_with_a_key() {
+    let world = World::new(SFT);
+    run(&world, "asker = Asker()\nassert stranger(asker) == (51, ['publickey'])\n");
+    world.owner.sft(sft_testkit::args!["invite", "--password"]).done();
+    run(&world, "asker = Asker()\nfor _ in range(3): assert stranger(asker) == WAYS\n");
+    // While there is an authority, the key is refused after it has signed.
+    run(
+        &world,
+        "certificate(strings(b'ssh-ed25519', ed25519_pair()[1]))\nassert stranger(Asker()) == WAYS\n",
+    );
+}
