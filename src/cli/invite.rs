@@ -21,7 +21,8 @@ use crate::served_port;
 /// Invite somebody to the server on this machine
 ///
 /// Prints a link, which is secret: `sft join LINK` on another machine enrols the key of whoever runs it. With --password it
-/// prints a password instead, for clients of SFTP that have no key.
+/// prints a password instead, for clients of SFTP that have no key. To take a password back, remove its [[password]] section,
+/// which bears the text of --note, from grants.toml in the server's state folder; sessions that are open go on until they end.
 #[derive(Debug, Args)]
 pub(crate) struct InviteArgs {
     /// What they may use, below what is served [default: all of it]

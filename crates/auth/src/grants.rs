@@ -45,6 +45,12 @@ pub enum GrantsError {
     /// More than [`GRANTS_MAX`].
     #[error("there are {GRANTS_MAX} {0} already, which is the most; remove some")]
     TooMany(&'static str),
+    /// More than is read back, [`GRANTS_BYTES_MAX`].
+    #[error("{} would be longer than {GRANTS_BYTES_MAX} bytes, which is the most; remove some of what is in it", path.display())]
+    TooLong {
+        /// `STATE/grants.toml`, which is as it was.
+        path: PathBuf,
+    },
     /// The system gave no random numbers.
     #[error("the system gives no random numbers")]
     Random,
@@ -135,7 +141,7 @@ impl Grants {
         random(&mut *bytes).map_err(|_| GrantsError::Random)?;
         let password = Password::new(bytes);
         self.change(|contents| {
-            contents.passwords.retain(|known| known.scope.expires.is_none_or(|end| now < end));
+            contents.passwords.retain(|known| known.is_valid(now));
             if contents.passwords.len() >= GRANTS_MAX {
                 return Err(GrantsError::TooMany("passwords"));
             }
@@ -148,9 +154,12 @@ impl Grants {
 
     /// The passwords that let somebody in at `now`.
     pub fn passwords(&self, now: SystemTime) -> Result<Vec<PasswordGrant>, GrantsError> {
-        let contents = self.contents()?;
-        let valid = |known: &&PasswordGrant| known.scope.expires.is_none_or(|end| now < end);
-        Ok(contents.passwords.iter().filter(valid).cloned().collect())
+        Ok(self.contents()?.passwords.iter().filter(|known| known.is_valid(now)).cloned().collect())
+    }
+
+    /// Whether there is any.
+    pub(crate) fn has_passwords(&self, now: SystemTime) -> Result<bool, GrantsError> {
+        Ok(self.contents()?.passwords.iter().any(|known| known.is_valid(now)))
     }
 
     /// Takes an invitation back; false if there is none of this name. Keys that it enrolled stay.
@@ -229,6 +238,10 @@ impl Grants {
         let answer = change(&mut contents)?;
         if contents != *before {
             let text = grants_text::write(&contents);
+            // What could not be read back would shut out everybody but the owner.
+            if text.len() as u64 > GRANTS_BYTES_MAX {
+                return Err(GrantsError::TooLong { path: path.into() }.into());
+            }
             private_file::replace(path, text.as_bytes(), 0o600).map_err(GrantsError::from)?;
         }
         Ok(answer)
@@ -374,5 +387,20 @@ mod tests {
         assert!(matches!(grants.of_key(&key(1), now()), Err(GrantsError::Malformed { .. })));
         assert!(grants.invite(InvitationTerms::default(), now()).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"[[key]]\nkey = 1\n");
+    }
+
+    #[test]
+    fn it_does_not_outgrow_what_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let grants = Grants::open(dir.path()).unwrap();
+        let long = "n".repeat(GRANTS_BYTES_MAX as usize / 2);
+        let scope =
+            Scope { path: sft_base::EntryPath::root(), rights: crate::rights::Rights::ALL, expires: None };
+        let make = |label: &str| grants.make_password(label, scope.clone(), now());
+        make(&long).unwrap();
+        assert!(matches!(make(&long), Err(GrantsError::TooLong { .. })));
+        assert_eq!(grants.passwords(now()).unwrap().len(), 1);
+        make("short").unwrap();
+        assert_eq!(Grants::open(dir.path()).unwrap().passwords(now()).unwrap().len(), 2);
     }
 }

@@ -3,6 +3,7 @@
 //! server do by trying.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
@@ -72,6 +73,10 @@ impl Password {
 }
 
 impl PasswordGrant {
+    pub(crate) fn is_valid(&self, now: SystemTime) -> bool {
+        self.scope.expires.is_none_or(|end| now < end)
+    }
+
     /// Who this is, the same for every session: `password:` and 16 hexadecimal digits.
     pub(crate) fn identity(&self) -> String {
         let id = blake3::derive_key("sft/1 password id", &self.verifier.0);

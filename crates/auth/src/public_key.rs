@@ -103,6 +103,19 @@ impl PublicKeyId {
         self.algorithm.name()
     }
 
+    /// Whether the private key lives in a FIDO authenticator, so that its signatures say whether it was touched.
+    pub fn is_hardware(&self) -> bool {
+        self.algorithm.is_hardware()
+    }
+
+    /// Whether this key may sign in a way, named as signatures name it: RSA not with SHA-1, the others in theirs alone.
+    pub fn signs_as(&self, algorithm: &str) -> bool {
+        match self.algorithm {
+            KeyAlgorithm::Rsa => ["rsa-sha2-256", "rsa-sha2-512"].contains(&algorithm),
+            other => algorithm == other.name(),
+        }
+    }
+
     /// SHA-256 over the blob.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of_blob(&self.blob)
@@ -246,6 +259,28 @@ mod tests {
         assert_eq!(refused(b""), PublicKeyError::Malformed);
         assert_eq!(refused(&[0; 2049]), PublicKeyError::TooLong(2049));
         assert_eq!(refused(&blob(&[b"a\n\x1b"])), PublicKeyError::Kind("a\\n\\x1b".into()));
+    }
+
+    #[test]
+    fn a_key_signs_in_the_ways_of_its_kind() {
+        let key = |fields: &[&[u8]]| PublicKeyId::from_blob(&blob(fields)).unwrap();
+        let nist256 = key(&[b"ecdsa-sha2-nistp256", b"nistp256", &[4; 65]]);
+        let nist384 = key(&[b"ecdsa-sha2-nistp384", b"nistp384", &[4; 97]]);
+        let hardware = key(&[b"sk-ssh-ed25519@openssh.com", &[1; 32], b"ssh:"]);
+        let rsa = PublicKeyId::from_blob(&rsa(256)).unwrap();
+        for (key, ways) in [
+            (key(&[b"ssh-ed25519", &[1; 32]]), &["ssh-ed25519"][..]),
+            (nist256, &["ecdsa-sha2-nistp256"]),
+            (nist384, &["ecdsa-sha2-nistp384"]),
+            (rsa, &["rsa-sha2-256", "rsa-sha2-512"]),
+            (hardware.clone(), &["sk-ssh-ed25519@openssh.com"]),
+        ] {
+            let all = KeyAlgorithm::ALL.map(KeyAlgorithm::name).into_iter();
+            let all = all.chain(["rsa-sha2-256", "rsa-sha2-512", "ssh-dss", "", "x@y"]);
+            let found: Vec<_> = all.filter(|way| key.signs_as(way)).collect();
+            assert_eq!(found, ways, "{key:?}");
+            assert_eq!(key.is_hardware(), key == hardware);
+        }
     }
 
     #[test]

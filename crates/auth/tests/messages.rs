@@ -255,7 +255,7 @@ fn of_files_that_keep_everybody_out() {
 #[test]
 fn of_what_is_rare() {
     let path = || PathBuf::from("K");
-    let errors: [Box<dyn Error>; 19] = [
+    let errors: [Box<dyn Error>; 20] = [
         Box::new(AgentError::Io { path: path(), source: io::Error::other("why") }),
         Box::new(AgentError::Malformed { path: path() }),
         Box::new(AgentError::Refused { path: path() }),
@@ -273,6 +273,7 @@ fn of_what_is_rare() {
         Box::new(IdentityError::Generate(PrivateKeyError::Random)),
         Box::new(FoldersError),
         Box::new(sft_auth::GrantsError::TooMany("keys")),
+        Box::new(sft_auth::GrantsError::TooLong { path: path() }),
         Box::new(sft_auth::GrantsError::Random),
         Box::new(sft_auth::FileError::Foreign { path: path(), owner: 7, us: 8 }),
     ];
@@ -296,6 +297,7 @@ fn of_what_is_rare() {
             "cannot make a key: the system gives no random numbers",
             "cannot tell where this user's files belong: set HOME, or XDG_STATE_HOME and XDG_CONFIG_HOME",
             "there are 10000 keys already, which is the most; remove some",
+            "K would be longer than 4194304 bytes, which is the most; remove some of what is in it",
             "the system gives no random numbers",
             "K belongs to user number 7, and not to this user (number 8) or root",
         ],

@@ -18,11 +18,13 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::client::{Client, Known};
+use super::client::{Client, Known, WITH_PASSWORDS};
 
 /// Takes connections and serves a store over them.
 pub struct Door {
     config: Arc<Config>,
+    /// The same, where passwords are a way to authenticate.
+    config_with_passwords: Arc<Config>,
     policy: Arc<Policy>,
     store: Arc<dyn Store>,
     /// What uploads have left that were cut off.
@@ -46,10 +48,12 @@ impl Door {
     ) -> Result<Self, HostKeyError> {
         let text = identity.openssh_text().map_err(|_| HostKeyError)?;
         let key = PrivateKey::from_openssh(text.as_bytes()).map_err(|_| HostKeyError)?;
-        let config = Arc::new(config(key));
+        let config_with_passwords = Arc::new(config(key.clone(), WITH_PASSWORDS));
+        let config = Arc::new(config(key, &[MethodKind::PublicKey]));
         let places = Arc::new(Semaphore::new(limits::SESSIONS_MAX));
         Ok(Self {
             config,
+            config_with_passwords,
             policy,
             store,
             leftovers: Arc::default(),
@@ -85,9 +89,11 @@ impl Door {
         let (client, mut known) = Client::new(policy, store, leftovers, self.places.clone(), peer, now);
         // russh asks for the head of each packet and then for its body.
         let stream = BufReader::with_capacity(READ_BYTES, stream);
+        // Not every client asks which ways there are; one that signs with a key at once hears of them when it is refused,
+        // and then russh tells what the connection began with.
+        let config = if client.takes_passwords().await { &self.config_with_passwords } else { &self.config };
         // Until here it has shown nothing but that it can connect.
-        let greeted =
-            timeout_at(guard.deadline(), russh::server::run_stream(self.config.clone(), stream, client));
+        let greeted = timeout_at(guard.deadline(), russh::server::run_stream(config.clone(), stream, client));
         let mut session = match greeted.await {
             Ok(Ok(session)) => session,
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "an SSH client did not introduce itself"),
@@ -135,10 +141,10 @@ impl Door {
 }
 
 /// What is offered: nothing older than what OpenSSH offers today, and no compression, which would only cost time.
-fn config(key: PrivateKey) -> Config {
+fn config(key: PrivateKey, ways: &[MethodKind]) -> Config {
     Config {
         server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-sft_", env!("CARGO_PKG_VERSION")))),
-        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+        methods: MethodSet::from(ways),
         auth_rejection_time: REJECTION,
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: vec![key],

@@ -27,6 +27,8 @@ pub(crate) struct Client {
     now: fn() -> SystemTime,
     known: watch::Sender<Known>,
     session: Option<(Arc<Grant>, OwnedSemaphorePermit)>,
+    /// Keys that it has offered.
+    offers: usize,
     /// Channels that were opened, until it is known what for.
     channels: HashMap<ChannelId, Waiting>,
     /// Places for what runs over the others.
@@ -55,23 +57,28 @@ impl Client {
     ) -> (Self, watch::Receiver<Known>) {
         let (known, is_known) = watch::channel(Known::NotYet);
         let (session, channels, uses) = (None, HashMap::new(), Arc::new(Semaphore::new(USES_MAX)));
-        (Self { policy, store, leftovers, places, peer, now, known, session, channels, uses }, is_known)
+        let client =
+            Self { policy, store, leftovers, places, peer, now, known, session, offers: 0, channels, uses };
+        (client, is_known)
     }
 
     /// A key that signs in a way that is taken here.
     fn usable(&self, key: &PublicKey, algorithm: &Algorithm) -> Option<PublicKeyId> {
         let peer = self.peer;
-        if matches!(algorithm, Algorithm::Rsa { hash: None }) {
-            tracing::info!(%peer, "a client was not let in: it would sign with SHA-1");
-            return None;
-        }
-        // Whether the key was touched is not looked at by the library that verifies the signature.
-        if matches!(algorithm, Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256) {
-            tracing::info!(%peer, "a client was not let in: keys on hardware are not taken over SSH");
-            return None;
-        }
         let key = PublicKeyId::from_blob(&key.to_bytes().ok()?);
-        key.inspect_err(|error| tracing::info!(%peer, %error, "a client was not let in")).ok()
+        let key = key.inspect_err(|error| tracing::info!(%peer, %error, "a client was not let in")).ok()?;
+        // Whether it was touched is not looked at by the library that verifies the signature. What the key was announced
+        // as says nothing of that: the library does not compare it with the key.
+        if key.is_hardware() {
+            tracing::info!(%peer, %key, "a client was not let in: keys on hardware are not taken over SSH");
+            return None;
+        }
+        if !key.signs_as(algorithm.as_str()) {
+            let algorithm = sft_base::Shown(algorithm.as_str().as_bytes());
+            tracing::info!(%peer, ?key, %algorithm, "a client was not let in: its key may not sign in this way");
+            return None;
+        }
+        Some(key)
     }
 
     /// What the policy grants.
@@ -89,6 +96,12 @@ impl Client {
         let policy = self.policy.clone();
         let asked = tokio::task::spawn_blocking(move || question(&policy)).await;
         asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Whether passwords are a way to get in: while some are granted.
+    pub(crate) async fn takes_passwords(&self) -> bool {
+        let now = (self.now)();
+        self.ask(move |policy| policy.takes_passwords(now)).await
     }
 
     /// Lets in whoever was granted something, if there is a place.
@@ -165,14 +178,15 @@ impl Waiting {
 impl Handler for Client {
     type Error = russh::Error;
 
-    /// What every client of OpenSSH asks first: which ways there are. Passwords are one only while some are granted.
+    /// What every client of OpenSSH asks first: which ways there are.
     async fn auth_none(&mut self, _user: &str) -> Result<Auth, Self::Error> {
-        let now = (self.now)();
-        if !self.ask(move |policy| policy.takes_passwords(now)).await {
+        if !self.takes_passwords().await {
             return Ok(Auth::reject());
         }
-        let ways = MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..]);
-        Ok(Auth::Reject { proceed_with_methods: Some(ways), partial_success: false })
+        Ok(Auth::Reject {
+            proceed_with_methods: Some(MethodSet::from(WITH_PASSWORDS)),
+            partial_success: false,
+        })
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
@@ -191,6 +205,12 @@ impl Handler for Client {
         _user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
+        // A key that is told it may sign is no attempt to russh, which would let a stranger ask as long as it likes.
+        self.offers += 1;
+        if self.offers > OFFERS_MAX {
+            tracing::info!(peer = %self.peer, "a client was not let in: it offers more than {OFFERS_MAX} keys");
+            return Ok(Auth::reject());
+        }
         let Some(key) = self.usable(offer.public_key, offer.algorithm) else { return Ok(Auth::reject()) };
         // Of a certificate only the key is shown here; it comes along with the signature.
         let may_be_certified = self.ask(Policy::takes_certificates).await;
@@ -330,5 +350,9 @@ impl Handler for Client {
 const STDERR: u32 = 1;
 /// Sessions of SFTP and of scp that one connection may have at a time; what each may hold is bounded.
 const USES_MAX: usize = 64;
+/// Ways to authenticate, where passwords are granted.
+pub(crate) const WITH_PASSWORDS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::Password];
+/// Keys that one connection may offer; an agent has a few.
+const OFFERS_MAX: usize = 32;
 /// Channels of one connection that have not said what they are for.
 const CHANNELS_MAX: usize = 16;
