@@ -357,7 +357,7 @@ pub struct Pull {
     /// The receiver's windows.
     #[n(2)]
     pub window: Window,
-    /// Content is to be sent no faster than this, in bytes a second, from [`limits::RATE_MIN`] up.
+    /// Content is to be sent no faster than this, in bytes a second, from [`sft_base::limits::RATE_MIN`] up.
     #[n(3)]
     pub limit: Option<u64>,
     /// The path is to be left to others.
