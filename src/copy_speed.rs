@@ -1,13 +1,19 @@
 //! How fast content goes to a directory of a host and back, from disk to disk, and what limits it: a file is made, copied up,
-//! copied back, and removed at both ends. How large it is follows from how fast a small one went.
+//! copied back, and removed at both ends. How large it is follows from how fast a small one went. No name is used that
+//! anybody else may have used, and nothing is removed that was not made here.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use sft_base::{EntryPath, Name};
-use sft_client::{Client, Ending, Event, EventSink, PullOptions, PushOptions, RemotePath, Shares};
+use sft_client::{
+    Client, Ending, Event, EventSink, PublishMode, PullOptions, PushOptions, RemotePath, Shares,
+};
 
 use crate::amount::{Bytes, Rate};
 use crate::attributed::Attributed;
@@ -20,22 +26,28 @@ pub(crate) struct Measured {
     pub attributed: Attributed,
 }
 
-/// Copies up and back over one session; what is left behind is removed, but for a process that is killed meanwhile.
+/// Copies up and back over one session; what was made is removed, unless the process is interrupted or killed meanwhile.
+///
+/// - Errors: also if something stays on the host because it cannot be removed; they name it.
 pub(crate) async fn measure(
     client: &Client,
     dir: &EntryPath,
     over: &str,
 ) -> anyhow::Result<(Measured, Measured)> {
-    let name = format!("sft-doctor-{}-{over}", std::process::id());
-    let there = RemotePath { entry: dir.join(&Name::new(name.as_bytes())?)?, ending: Ending::Name };
-    let here = Scratch(std::env::temp_dir().join(&name));
-    let back = Scratch(std::env::temp_dir().join(format!("{name}-back")));
-    let measured = up_and_down(client, &there, &here.0, &back.0).await;
-    // What was never there need not go.
-    let removed = client.remove(&there.entry, false).await;
-    let measured = measured?;
-    removed?;
-    Ok(measured)
+    let chance = RandomState::new().build_hasher().finish();
+    let scratch = Scratch::make(&std::env::temp_dir().join(format!("sft-doctor-{chance:016x}")))?;
+    let there = |what: &str| -> anyhow::Result<RemotePath> {
+        let name = format!("sft-doctor-{chance:016x}-{over}-{what}");
+        Ok(RemotePath { entry: dir.join(&Name::new(name.as_bytes())?)?, ending: Ending::Name })
+    };
+    let there = [there("first")?, there("second")?];
+    let mut made = Vec::new();
+    let measured = up_and_down(client, &there, &scratch, &mut made).await;
+    for entry in made {
+        let removed = client.remove(&entry, false).await;
+        removed.with_context(|| format!("{entry} stays on the host: remove it when you may"))?;
+    }
+    measured
 }
 
 impl Measured {
@@ -53,16 +65,19 @@ impl Measured {
 
 async fn up_and_down(
     client: &Client,
-    there: &RemotePath,
-    here: &Path,
-    back: &Path,
+    there: &[RemotePath; 2],
+    scratch: &Scratch,
+    made: &mut Vec<EntryPath>,
 ) -> anyhow::Result<(Measured, Measured)> {
-    make(here, BYTES_FIRST, 0).await?;
-    let first = up(client, here, there).await?;
-    let size = (first.rate() * SECONDS) as u64;
-    make(here, size.clamp(BYTES_FIRST, BYTES_MAX), 1).await?;
-    let up = up(client, here, there).await?;
-    let down = down(client, there, back).await?;
+    let [first, second] = ["first", "second"].map(|name| scratch.0.join(name));
+    make(&first, BYTES_FIRST, 0).await?;
+    let quick = up(client, &first, &there[0]).await?;
+    made.push(there[0].entry.clone());
+    let size = (quick.rate() * SECONDS) as u64;
+    make(&second, size.clamp(BYTES_FIRST, BYTES_MAX), 1).await?;
+    let up = up(client, &second, &there[1]).await?;
+    made.push(there[1].entry.clone());
+    let down = down(client, &there[1], &scratch.0.join("back")).await?;
     Ok((up, down))
 }
 
@@ -70,7 +85,8 @@ async fn up(client: &Client, from: &Path, to: &RemotePath) -> anyhow::Result<Mea
     let (sink, mut events) = EventSink::new();
     let bytes = std::fs::metadata(from)?.len();
     let begun = Instant::now();
-    let options = PushOptions { explain: true, ..PushOptions::default() };
+    let publish = PublishMode::CreateOnly;
+    let options = PushOptions { publish, explain: true, ..PushOptions::default() };
     let summary = client.push(&[from.to_owned()], to, options, sink.clone()).await?;
     let took = begun.elapsed();
     failed(&summary)?;
@@ -114,7 +130,7 @@ async fn make(path: &Path, bytes: u64, seed: u64) -> anyhow::Result<()> {
 
 fn write(path: &Path, bytes: u64, seed: u64) -> io::Result<()> {
     let mut content = blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof();
-    let mut file = File::create(path)?;
+    let mut file = File::create_new(path)?;
     let mut block = vec![0; 1 << 20];
     let mut left = bytes;
     while left > 0 {
@@ -126,13 +142,21 @@ fn write(path: &Path, bytes: u64, seed: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// A file that goes with this.
+/// A directory that nobody else can enter, and that goes with this.
 struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Fails if there is anything of this name, so that nobody can have prepared it.
+    fn make(path: &Path) -> io::Result<Self> {
+        DirBuilder::new().mode(0o700).create(path)?;
+        Ok(Self(path.to_owned()))
+    }
+}
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // One that was never made is gone already.
-        let _ = std::fs::remove_file(&self.0);
+        // What cannot be removed is in a temporary directory.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -25,7 +25,14 @@ pub(crate) fn examine(dir: &Path) -> Vec<Finding> {
         );
         return findings;
     }
-    findings.push(match write(dir, BYTES_MAX, TIME_MAX) {
+    // Whoever serves or writes here meanwhile must not run out of room.
+    let most =
+        rustix::fs::statvfs(dir).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / ROOM_SHARE);
+    if most < BLOCK_BYTES as u64 {
+        findings.push(Finding::warning("disk", "not measured: there is too little room".to_owned()));
+        return findings;
+    }
+    findings.push(match write(dir, most.min(BYTES_MAX), TIME_MAX) {
         Ok(Written { bytes, took }) => {
             let rate = Rate(bytes as f64 / took.as_secs_f64().max(1e-9));
             Finding::ok("disk", format!("{rate}: {} written and flushed", Bytes(bytes)))
@@ -94,6 +101,8 @@ const TIME_MAX: Duration = Duration::from_secs(2);
 const BLOCK_BYTES: usize = 1 << 20;
 const FLUSH_BYTES: u64 = 32 << 20;
 const ROOM_LITTLE: u64 = 1 << 30;
+/// A measurement takes one part of so many of the room there is.
+const ROOM_SHARE: u64 = 10;
 
 #[cfg(test)]
 mod tests {

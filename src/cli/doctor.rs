@@ -26,7 +26,7 @@ use crate::{columns, disk_speed, failure, place, probe};
 /// whether its key is trusted and yours is known, how long an answer takes, what the path loses, and how much goes each way over
 /// each transport from memory to memory, for a second and a half each. With --copy, a file of up
 /// to 256 MiB is copied to HOST:DIR and back over each transport, from disk to disk, for about two seconds each, and
-/// removed at both ends; that says what limits: a disk, a processor or the network.
+/// removed at both ends, unless it is interrupted; that says what limits: a disk, a processor or the network.
 ///
 /// Each line is `ok`, a `warning` (it works, and might work better) or a `problem` (it does not work), and under it stands
 /// what to type to mend it. The last line is the verdict.

@@ -122,8 +122,8 @@ impl Bounded for Request {
             Op::Measure { bytes, millis, .. } => {
                 rule(*bytes > 0, "`bytes` is 1 at least")?;
                 rule(*millis > 0, "`milliseconds` is 1 at least")?;
-                at_most("`bytes`", limits::MEASURE_BYTES_MAX as usize, *bytes as usize)?;
-                at_most("`milliseconds`", limits::MEASURE_MS as usize, *millis as usize)
+                at_most_u64("`bytes`", limits::MEASURE_BYTES_MAX, *bytes)?;
+                at_most_u64("`milliseconds`", limits::MEASURE_MS, *millis)
             }
             Op::Pull(pull) => check_pull(pull),
             _ => Ok(()),
