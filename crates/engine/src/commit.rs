@@ -1,8 +1,10 @@
 //! Publishes in batches: content is flushed, names are given, names are flushed; only then an entry counts as committed
 //! (spec/store.md, "Durability"). Runs where blocking is allowed, one step of a transfer at a time.
 
+use std::sync::Arc;
+
 use sft_base::{EntryPath, Verified};
-use sft_store::{Attributes, Publish, Staged};
+use sft_store::{Attributes, NewDir, Publish, Staged};
 use sft_wire::WireError;
 use sft_wire::message::{Durability, Unapplied};
 
@@ -26,7 +28,13 @@ pub(crate) enum What {
         attributes: Attributes,
         /// Attributes that are not even tried.
         withheld: Vec<Unapplied>,
+        /// The number of the new directory that it is staged in.
+        within: Option<u64>,
     },
+    /// A new directory gets its name, with what is staged in it.
+    NewDir { dir: Arc<dyn NewDir>, target: EntryPath },
+    /// A link is made.
+    Link { points_to: Vec<u8>, target: EntryPath, how: Publish, attributes: Attributes },
     /// It has its name, which is to be durable.
     Named(Vec<Unapplied>),
     /// A directory gets its attributes.
@@ -63,7 +71,7 @@ pub(crate) fn step(view: &View, durability: Durability, named: Vec<Committed>, b
 }
 
 fn step_durably(view: &View, named: Vec<Committed>, batch: Vec<Commit>) -> Step {
-    let has_content = batch.iter().any(|one| matches!(one.what, What::Content { .. }));
+    let has_content = batch.iter().any(|one| matches!(one.what, What::Content { .. } | What::NewDir { .. }));
     if (has_content || !named.is_empty())
         && let Err(error) = view.flush()
     {
@@ -79,8 +87,12 @@ fn step_durably(view: &View, named: Vec<Committed>, batch: Vec<Commit>) -> Step 
 fn publish(view: &View, batch: Vec<Commit>) -> Vec<Committed> {
     let publish_one = |Commit { number, what }| {
         let published = match what {
-            What::Content { staged, verified, target, how, attributes, withheld } => {
+            What::Content { staged, verified, target, how, attributes, withheld, within: _ } => {
                 with(withheld, view.publish(staged, verified, &target, how, &attributes))
+            }
+            What::NewDir { dir, target } => view.publish_dir(&*dir, &target).map(|()| Vec::new()),
+            What::Link { points_to, target, how, attributes } => {
+                with(Vec::new(), view.publish_link(&points_to, &target, how, &attributes))
             }
             What::Named(unapplied) => Ok(unapplied),
             What::Dress { target, attributes, withheld } => {

@@ -9,6 +9,7 @@ mod budget;
 mod commit;
 mod error;
 mod event;
+mod gather;
 mod lane_choice;
 mod leftovers;
 mod link;

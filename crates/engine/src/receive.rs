@@ -6,18 +6,20 @@
 use std::collections::VecDeque;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use sft_base::EntryPath;
 use sft_lane::Transport;
-use sft_wire::message::{Cancel, Durability, Entry, Place, PublishMode, Unapplied, Window};
+use sft_wire::message::{Cancel, Durability, Entry, EntryKind, Place, PublishMode, Unapplied, Window};
 use sft_wire::{ControlMessage, PieceArrival, Receiver, ReceiverEvent, WireError};
 use tokio::sync::mpsc;
 
 use crate::View;
 use crate::attribution::{Stopwatch, Wait, Waiting, of_receiver};
 use crate::budget::ReceiveShare;
-use crate::commit::{self, Commit, Committed};
+use crate::commit::{self, Commit, Committed, What};
 use crate::event::{Event, EventSink, Summary};
+use crate::gather::{Gather, is_small};
 use crate::link::{Arrival, DataUnit, LaneInfo, Link, LinkEnd, TransferPort};
 use crate::place::Destination;
 use crate::send::{blocking, by_transport, counts};
@@ -85,6 +87,7 @@ impl Reception {
             deciding: false,
             arrived: VecDeque::new(),
             writes: 0,
+            gather: Gather::default(),
             to_commit: Vec::new(),
             named: Vec::new(),
             committing: false,
@@ -118,6 +121,8 @@ struct ReceiveDriver {
     /// Data units that wait for a thread.
     arrived: VecDeque<Arrival>,
     writes: usize,
+    /// New directories that are not complete.
+    gather: Gather,
     to_commit: Vec<Commit>,
     /// What has its name, which is not durable yet.
     named: Vec<Committed>,
@@ -199,6 +204,7 @@ impl ReceiveDriver {
                         permit.send(message);
                     }
                 }
+                () = at(self.gather.deadline()), if !self.committing => {}
                 Some(arrival) = port.data.recv() => self.arrived.push_back(arrival),
                 Ok(()) = lanes.changed() => {
                     let now = lanes.borrow_and_update().clone();
@@ -225,6 +231,7 @@ impl ReceiveDriver {
     async fn handle(&mut self, message: ControlMessage, link: &Link) -> Result<(), TransferError> {
         if let ControlMessage::Offer(offer) = &message {
             self.count_offer(&offer.entries, offer.last);
+            self.gather.offered(offer.first, &offer.entries, &mut self.to_commit);
         }
         match self.machine.handle(message) {
             Ok(events) => {
@@ -308,6 +315,7 @@ impl ReceiveDriver {
                 return Err(misbehaved(link, error).await);
             }
         }
+        self.gather.release_late(&mut self.to_commit);
         let nothing_to_commit = self.to_commit.is_empty() && self.named.is_empty();
         if !self.committing && !nothing_to_commit {
             self.committing = true;
@@ -391,13 +399,16 @@ impl ReceiveDriver {
                 self.count_moved(bytes, transport, true);
                 let mut staged = Vec::with_capacity(files.len());
                 for (number, file) in files {
-                    staged.push((number, file.map(|commit| self.to_commit.push(commit))));
+                    if file.is_err() {
+                        self.note_lost(number);
+                    }
+                    staged.push((number, file.map(|commit| self.take_commit(commit))));
                 }
                 let events = self.machine.pack_done(unit, staged);
                 self.follow(events);
             }
             Finished::Staged { entry, staged } => match staged {
-                Ok(commit) => self.to_commit.push(commit),
+                Ok(commit) => self.take_commit(commit),
                 Err(error) => self.settle(entry, Err(error)),
             },
             Finished::Committed(commit::Step { settled, named }) => {
@@ -424,13 +435,31 @@ impl ReceiveDriver {
             }
             Decision::Failed(error) => {
                 self.events.add(|c| &c.entries_settled, 1);
+                self.note_lost(number);
                 self.note_entry_failure(number, error.clone());
             }
             Decision::Later => {}
         }
+        let is_new_dir = commit.as_ref().is_some_and(|commit| matches!(commit.what, What::NewDir { .. }));
+        if !is_new_dir {
+            self.gather.is_not_new(number);
+        }
+        commit.into_iter().for_each(|commit| self.take_commit(commit));
         let events = self.machine.decided(number, decision);
-        self.to_commit.extend(commit);
         self.follow(events);
+    }
+
+    /// Commits what there is to be committed, at once or with what it belongs to.
+    fn take_commit(&mut self, commit: Commit) {
+        let path = self.machine.entry(commit.number).map(|entry| &entry.path);
+        self.gather.take(commit, path, &mut self.to_commit);
+    }
+
+    /// A small file fails before it is staged: its directory does not wait for it.
+    fn note_lost(&mut self, number: u64) {
+        if let Some(entry) = self.machine.entry(number).filter(|entry| is_small(entry)) {
+            self.gather.failed(&entry.path, &mut self.to_commit);
+        }
     }
 
     fn settle(&mut self, number: u64, published: Result<Vec<Unapplied>, WireError>) {
@@ -442,7 +471,12 @@ impl ReceiveDriver {
                     self.events.add(|c| &c.entries_committed, counts(&entry));
                     unapplied.iter().for_each(|unapplied| self.note_unapplied(&entry.path, unapplied));
                 }
-                Err(error) => self.note_failure(entry.path, error.clone()),
+                Err(error) => {
+                    if entry.kind == EntryKind::Dir {
+                        self.writer.note_undone(&entry.path);
+                    }
+                    self.note_failure(entry.path, error.clone());
+                }
             }
         }
         let events = self.machine.settled(number, published);
@@ -483,6 +517,14 @@ impl ReceiveDriver {
     fn note_failure(&mut self, path: EntryPath, error: WireError) {
         self.summary.add_failure(path.clone(), error.clone());
         self.events.tell(Event::Failed { path, error });
+    }
+}
+
+/// Comes when the time does.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

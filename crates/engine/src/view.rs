@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use sft_auth::{Grant, Right};
-use sft_base::{Digest, EntryPath, Verified};
+use sft_base::{Digest, EntryPath, Kind, Verified};
 use sft_store::{
-    Attributes, Listing, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError, Unapplied,
+    Attributes, Listing, NewDir, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError,
+    Unapplied,
 };
 use sft_wire::{Code, WireError};
 
@@ -82,7 +83,7 @@ impl View {
         match self.make_dir(path, mode) {
             Ok(()) => Ok(true),
             Err(error) if error.code == Code::ALREADY_EXISTS => match self.stat(path)?.meta.kind {
-                sft_base::Kind::Dir => Ok(false),
+                Kind::Dir => Ok(false),
                 _ => Err(error),
             },
             Err(error) if error.code == Code::NOT_FOUND => {
@@ -217,6 +218,29 @@ impl View {
 
     pub(crate) fn stage_small(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, StoreError> {
         self.store.stage_small(content, attributes)
+    }
+
+    /// A directory that is filled before it has its name; `within` is the one it will be in, if that has no name yet either.
+    pub(crate) fn new_dir(
+        &self,
+        to: &EntryPath,
+        within: Option<&dyn NewDir>,
+    ) -> Outcome<Option<Arc<dyn NewDir>>> {
+        self.check(Right::Create, to)?;
+        match within {
+            Some(dir) => dir.new_dir(to).map(Some).map_err(|e| staging_error(&e)),
+            // Making it at its name tells what is wrong.
+            None => Ok(self.store.new_dir(to).unwrap_or(None)),
+        }
+    }
+
+    /// Names such a directory. One that somebody else made meanwhile will do.
+    pub(crate) fn publish_dir(&self, dir: &dyn NewDir, to: &EntryPath) -> Outcome<()> {
+        self.check(Right::Create, to)?;
+        dir.publish().or_else(|error| match self.store.stat(to) {
+            Ok(there) if there.meta.kind == Kind::Dir => Ok(()),
+            _ => Err(naming_error(&error, to)),
+        })
     }
 
     pub(crate) fn stage(

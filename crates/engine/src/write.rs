@@ -7,19 +7,22 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sft_base::{ChainingValue, Digest, EntryPath, Kind, Node, Verified, limits, node_cv};
-use sft_store::{Attributes, Publish, Stage, StageKey, Staged};
+use sft_store::{Attributes, NewDir, Publish, Stage, StageKey, Staged, StoreError};
 use sft_wire::message::{Durability, Entry, EntryKind, PackHeader, PieceHeader, PublishMode, Unapplied};
 use sft_wire::{Code, Decision, WireError};
 
 use crate::View;
 use crate::attribution::Times;
 use crate::commit::{Commit, What};
-use crate::error::{staging_error, unapplied_on_wire, wire_error};
+use crate::error::{staging_error, wire_error};
 use crate::place::Destination;
 
 /// The stages of a transfer's large files by entry number. Whoever finishes or discards one takes it out.
 pub(crate) type Stages = Arc<Mutex<HashMap<u64, StageSlot>>>;
 type StageSlot = Arc<RwLock<Option<Box<dyn Stage>>>>;
+
+/// A new directory that is filled before it has its name, and its number.
+type Filling = (u64, Arc<dyn NewDir>);
 
 /// Where and how a receiver puts what it gets.
 #[derive(Clone)]
@@ -31,7 +34,7 @@ pub(crate) struct Writer {
     pub(crate) keep_set_id: bool,
     pub(crate) stages: Stages,
     /// Directories this transfer made and whose attributes are not set yet: as many as are open at a time.
-    pub(crate) made: Arc<Mutex<HashSet<EntryPath>>>,
+    pub(crate) made: Arc<Mutex<HashMap<EntryPath, Option<Filling>>>>,
     /// Directories that failed, as offered, until their ends come: there is nothing to set attributes on. Where a peer
     /// offers more of them than [`UNDONE_MAX`], the rest fails twice.
     pub(crate) undone: Arc<Mutex<HashSet<EntryPath>>>,
@@ -67,23 +70,33 @@ impl Writer {
             }
         });
         if decided.is_err() && entry.kind == EntryKind::Dir {
-            let mut undone = self.lock_undone();
-            if undone.len() < UNDONE_MAX {
-                undone.insert(entry.path.clone());
-            }
+            self.note_undone(&entry.path);
         }
         let (decision, commit) = decided.unwrap_or_else(|error| (Decision::Failed(error), None));
         Decided { number, decision, commit }
+    }
+
+    /// The directory failed: there is nothing to set attributes on.
+    pub(crate) fn note_undone(&self, path: &EntryPath) {
+        let mut undone = self.lock_undone();
+        if undone.len() < UNDONE_MAX {
+            undone.insert(path.clone());
+        }
     }
 
     fn decide_dir(&self, number: u64, target: &EntryPath) -> Result<(Decision, Option<Commit>), WireError> {
         if target.is_root() {
             return Ok((Decision::Unchanged, None));
         }
+        if let Some(dir) = self.begin_new_dir(target)? {
+            self.lock_made().insert(target.clone(), Some((number, dir.clone())));
+            let what = What::NewDir { dir, target: target.clone() };
+            return Ok((Decision::Later, Some(Commit { number, what })));
+        }
         // Open to the owner until its attributes are set, whatever mode it will have.
         match self.view.make_dir(target, 0o700) {
             Ok(()) => {
-                self.lock_made().insert(target.clone());
+                self.lock_made().insert(target.clone(), None);
                 Ok((Decision::Later, Some(Commit { number, what: What::Named(Vec::new()) })))
             }
             Err(error) => match self.view.stat(target) {
@@ -96,6 +109,20 @@ impl Writer {
         }
     }
 
+    /// The directory, if it can be filled before it has its name. Where each entry is made durable alone, it is of no use.
+    fn begin_new_dir(&self, target: &EntryPath) -> Result<Option<Arc<dyn NewDir>>, WireError> {
+        if self.durability == Durability::Each {
+            return Ok(None);
+        }
+        let within = self.filling(target);
+        self.view.new_dir(target, within.as_ref().map(|(_, dir)| &**dir))
+    }
+
+    /// The new directory that something will be in.
+    fn filling(&self, target: &EntryPath) -> Option<Filling> {
+        target.parent().and_then(|parent| self.lock_made().get(&parent).cloned().flatten())
+    }
+
     fn decide_link(
         &self,
         number: u64,
@@ -103,16 +130,15 @@ impl Writer {
         entry: &Entry,
     ) -> Result<(Decision, Option<Commit>), WireError> {
         let points_to = entry.target.clone().unwrap_or_default();
-        let there = self.look(target)?;
+        let there = if self.is_in_new_dir(target) { None } else { self.look(target)? };
         if there == Some(Kind::Link) && self.view.read_link(target).is_ok_and(|now| now == points_to) {
             return Ok((Decision::Unchanged, None));
         }
         self.may_take(target, there)?;
         let how = self.how(target);
         let attributes = Attributes { modified: Some(entry.modified.into()), mode: None };
-        let unapplied = self.view.publish_link(&points_to, target, how, &attributes)?;
-        let unapplied = unapplied.iter().map(unapplied_on_wire).collect();
-        Ok((Decision::Later, Some(Commit { number, what: What::Named(unapplied) })))
+        let what = What::Link { points_to, target: target.clone(), how, attributes };
+        Ok((Decision::Later, Some(Commit { number, what })))
     }
 
     fn decide_file(&self, number: u64, target: &EntryPath, entry: &Entry) -> Result<Decision, WireError> {
@@ -155,7 +181,7 @@ impl Writer {
     /// Whether this transfer made the directory a moment ago. There is nothing in it to look for; what somebody else puts
     /// there meanwhile, publishing finds.
     fn is_in_new_dir(&self, target: &EntryPath) -> bool {
-        target.parent().is_some_and(|parent| self.lock_made().contains(&parent))
+        target.parent().is_some_and(|parent| self.lock_made().contains_key(&parent))
     }
 
     /// What is at a path; nothing when the identity may not look, so that a drop box stays one.
@@ -224,9 +250,21 @@ impl Writer {
         verified: Verified,
     ) -> Result<Commit, WireError> {
         let target = self.destination.of(&entry.path)?;
+        self.publication_of(number, entry, target, (staged, None), verified)
+    }
+
+    fn publication_of(
+        &self,
+        number: u64,
+        entry: &Entry,
+        target: EntryPath,
+        (staged, within): (Staged, Option<u64>),
+        verified: Verified,
+    ) -> Result<Commit, WireError> {
         let (attributes, withheld) = self.attributes(entry);
         let how = self.how(&target);
-        Ok(Commit { number, what: What::Content { staged, verified, target, how, attributes, withheld } })
+        let what = What::Content { staged, verified, target, how, attributes, withheld, within };
+        Ok(Commit { number, what })
     }
 
     /// The setting of a directory's attributes: of one that this transfer made, or may replace the attributes of.
@@ -235,7 +273,7 @@ impl Writer {
             return Ok(Commit { number, what: What::Named(Vec::new()) });
         }
         let target = self.destination.of(&entry.path)?;
-        let made = self.lock_made().remove(&target);
+        let made = self.lock_made().remove(&target).is_some();
         if !made && self.how(&target) != Publish::Replace {
             return Ok(Commit { number, what: What::Named(Vec::new()) });
         }
@@ -329,9 +367,26 @@ impl Writer {
             Code::INTEGRITY
                 .because(format!("{}: it arrived with another content than it was sent with", entry.path))
         })?;
-        let staged =
-            self.view.stage_small(content, &self.attributes(entry).0).map_err(|e| staging_error(&e))?;
-        self.publication(file.entry, entry, staged, verified)
+        let target = self.destination.of(&entry.path)?;
+        let staged = self.stage_small(&target, content, entry).map_err(|e| staging_error(&e))?;
+        self.publication_of(file.entry, entry, target, staged, verified)
+    }
+
+    /// Stages a file in the new directory it will be in, if there is one; its number then.
+    fn stage_small(
+        &self,
+        target: &EntryPath,
+        content: &[u8],
+        entry: &Entry,
+    ) -> Result<(Staged, Option<u64>), StoreError> {
+        let (attributes, _) = self.attributes(entry);
+        if let Some((number, dir)) = self.filling(target)
+            && let Some(name) = target.file_name()
+            && let Some(staged) = dir.stage_small(name.as_bytes(), content, &attributes)?
+        {
+            return Ok((staged, Some(number)));
+        }
+        Ok((self.view.stage_small(content, &attributes)?, None))
     }
 
     /// spec/store.md, "Stage keys": who sends what to where.
@@ -347,7 +402,7 @@ impl Writer {
         StageKey(*hasher.finalize().as_bytes())
     }
 
-    fn lock_made(&self) -> std::sync::MutexGuard<'_, HashSet<EntryPath>> {
+    fn lock_made(&self) -> std::sync::MutexGuard<'_, HashMap<EntryPath, Option<Filling>>> {
         self.made.lock().expect("no holder of this lock panics")
     }
 

@@ -33,4 +33,4 @@ pub use mem::MemStore;
 pub use open_file::OpenFile;
 pub use staged::{Publish, StageKey, Staged};
 pub use stat::{Space, Stat, Version};
-pub use store::{Listing, Source, Stage, Store};
+pub use store::{Listing, NewDir, Source, Stage, Store};

@@ -59,6 +59,15 @@ pub trait Store: Send + Sync + 'static {
     /// later.
     fn stage_small(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, StoreError>;
 
+    /// A directory that will become `to`, whose parent exists, and takes small content before it does; none where a directory has to
+    /// be made at its name, by [`Store::make_dir`].
+    ///
+    /// - Errors: something is there already, or the place cannot be.
+    fn new_dir(&self, to: &EntryPath) -> Result<Option<Arc<dyn NewDir>>, StoreError> {
+        let _ = to;
+        Ok(None)
+    }
+
     /// Opens the stage of a large file of `size` bytes, anew or resumed: [`Store::stage_sparse`] of a file without holes.
     fn stage(&self, key: &StageKey, size: u64) -> Result<Box<dyn Stage>, StoreError> {
         self.stage_sparse(key, size, size)
@@ -118,6 +127,30 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes stages that nobody has open and nobody has touched for `older_than`; their number.
     fn expire_stages(&self, older_than: Duration) -> Result<u64, StoreError>;
+}
+
+/// A directory on its way to a name, with small content in it. Dropping it, and what was staged in it, removes all that has no name.
+pub trait NewDir: Send + Sync + std::fmt::Debug {
+    /// Takes the whole content of a small file as [`Store::stage_small`] does, to be published as `name` in this directory. None
+    /// after it was closed, and for names that have to be looked at when they are given.
+    fn stage_small(
+        self: Arc<Self>,
+        name: &[u8],
+        content: &[u8],
+        attributes: &Attributes,
+    ) -> Result<Option<Staged>, StoreError>;
+
+    /// A directory that will become `to`, which is in this one.
+    fn new_dir(&self, to: &EntryPath) -> Result<Arc<dyn NewDir>, StoreError>;
+
+    /// Takes nothing any more. `files` of those staged in it are complete, and will be published after it.
+    fn close(&self, files: usize);
+
+    /// Makes it the entry it was to be, at once: with all that was staged in it, if that is what was said when it was closed, and
+    /// empty if not. Each of the files is published all the same. Flush between closing and this, for the content, and after.
+    ///
+    /// - Errors: something is there, or it cannot be made.
+    fn publish(&self) -> Result<(), StoreError>;
 }
 
 /// A directory being read.

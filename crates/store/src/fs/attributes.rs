@@ -40,7 +40,7 @@ pub(super) fn set_on_new(file: impl AsFd, attributes: &Attributes) -> Vec<Unappl
 }
 
 /// Applies attributes to a file of the store's own directory, where no name leads elsewhere.
-pub(super) fn set_on_own(dir: impl AsFd, name: &str, attributes: &Attributes) -> Vec<Unapplied> {
+pub(super) fn set_on_own(dir: impl AsFd, name: &[u8], attributes: &Attributes) -> Vec<Unapplied> {
     let mut unapplied = Vec::new();
     if let Some(mode) = attributes.mode {
         let set = rustix::fs::chmodat(&dir, name, to_mode(mode), AtFlags::empty());

@@ -1,6 +1,7 @@
 //! Removing what nobody came back for (spec/store.md, "Expiry").
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fd::{AsFd, BorrowedFd};
@@ -13,7 +14,7 @@ use super::errors;
 use super::large::{JOURNAL_SUFFIX, PART_SUFFIX, journal_name, lock_journal, part_name};
 use super::publish::NOTE_SUFFIX;
 use super::reading::read_full;
-use super::stage_dir::{Opened, SHARD_SUFFIX, StageDir, TEMPORARY_SUFFIX};
+use super::stage_dir::{NEW_DIR_SUFFIX, Opened, SHARD_SUFFIX, StageDir, TEMPORARY_SUFFIX};
 use crate::{StageKey, StoreError};
 
 /// Removes stages that are open nowhere and were not touched for `older_than`; their number.
@@ -30,7 +31,7 @@ pub(super) fn expire(beneath: &Beneath, stages: &StageDir, older_than: Duration)
     removed += expire_small(beneath, dir.stage(), &found, deadline);
     for name in found.iter().filter(|name| name.ends_with(SHARD_SUFFIX)) {
         let Ok(shard) = beneath::open_dir(dir.stage(), name.as_bytes()) else { continue };
-        let was_older = is_older(dir.stage(), name, deadline);
+        let was_older = is_older(dir.stage(), name.as_bytes(), deadline);
         let found = names(shard.as_fd()).unwrap_or_default();
         removed += expire_small(beneath, shard.as_fd(), &found.iter().collect::<Vec<_>>(), deadline);
         // Read before its content was removed, which made it young. With something left in it, it cannot be removed.
@@ -38,44 +39,67 @@ pub(super) fn expire(beneath: &Beneath, stages: &StageDir, older_than: Duration)
             let _ = rustix::fs::unlinkat(dir.stage(), name.as_str(), AtFlags::REMOVEDIR);
         }
     }
+    for name in found.iter().filter(|name| name.ends_with(NEW_DIR_SUFFIX)) {
+        removed += expire_new_dir(dir.stage(), name, deadline);
+    }
     Ok(removed)
+}
+
+/// Removes a directory that was never named, with all that is in it, unless something of it is young: another program is at
+/// work there.
+fn expire_new_dir(stage: BorrowedFd<'_>, name: &str, deadline: SystemTime) -> u64 {
+    let Ok(dir) = beneath::open_dir(stage, name.as_bytes()) else { return 0 };
+    let Ok(found) = entries(dir.as_fd()) else { return 0 };
+    if !is_older(stage, name.as_bytes(), deadline)
+        || found.iter().any(|name| !is_older(dir.as_fd(), name.to_bytes(), deadline))
+    {
+        return 0;
+    }
+    let removed = found.iter().filter(|name| unlink(dir.as_fd(), name.to_bytes())).count();
+    let _ = rustix::fs::unlinkat(stage, name, AtFlags::REMOVEDIR);
+    removed as u64
 }
 
 /// Removes small content, and copies whose notes are found, in one directory.
 fn expire_small(beneath: &Beneath, dir: BorrowedFd<'_>, names: &[&String], deadline: SystemTime) -> u64 {
     let mut removed = 0;
-    for name in names.iter().filter(|name| is_older(dir, name, deadline)) {
+    for name in names.iter().filter(|name| is_older(dir, name.as_bytes(), deadline)) {
         if name.ends_with(TEMPORARY_SUFFIX) {
-            removed += u64::from(unlink(dir, name));
+            removed += u64::from(unlink(dir, name.as_bytes()));
         } else if name.ends_with(NOTE_SUFFIX) {
             removed += u64::from(remove_copy(beneath, dir, name));
-            unlink(dir, name);
+            unlink(dir, name.as_bytes());
         }
     }
     removed
 }
 
+/// Names of the store's own making are ASCII; others are left alone.
 fn names(dir: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
-    let mut names = Vec::new();
+    Ok(entries(dir)?.into_iter().filter_map(|name| name.into_string().ok()).collect())
+}
+
+fn entries(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
+    let mut found = Vec::new();
     for entry in Dir::new(beneath::open_dir(dir, b".")?)? {
-        // Names of the store's own making are ASCII; others are left alone.
-        if let Ok(name) = entry?.file_name().to_str() {
-            names.push(name.to_owned());
+        let name = entry?.file_name().to_owned();
+        if name.as_c_str() != c"." && name.as_c_str() != c".." {
+            found.push(name);
         }
     }
-    Ok(names)
+    Ok(found)
 }
 
 /// The journal's lock tells whether the stage is open, here or in another process.
 fn expire_large(dir: &Opened, key: &StageKey, deadline: SystemTime) -> bool {
     let (part, journal) = (part_name(key), journal_name(key));
-    let old = |name: &str| is_older(dir.stage(), name, deadline) || !is_there(dir.stage(), name);
+    let old = |name: &str| is_older(dir.stage(), name.as_bytes(), deadline) || !is_there(dir.stage(), name);
     if !old(&part) || !old(&journal) {
         return false;
     }
     let Ok(_locked) = lock_journal(dir, key) else { return false };
-    let removed = unlink(dir.stage(), &part);
-    unlink(dir.stage(), &journal) || removed
+    let removed = unlink(dir.stage(), part.as_bytes());
+    unlink(dir.stage(), journal.as_bytes()) || removed
 }
 
 /// Removes a copy on another file system that was not named. Its path was written by this program, but is checked as if it
@@ -92,7 +116,7 @@ fn remove_copy(beneath: &Beneath, dir: BorrowedFd<'_>, note: &str) -> bool {
 }
 
 /// The time of change cannot be set to the past, as that of modification is before content is named.
-fn is_older(dir: BorrowedFd<'_>, name: &str, deadline: SystemTime) -> bool {
+fn is_older(dir: BorrowedFd<'_>, name: &[u8], deadline: SystemTime) -> bool {
     rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
         let changed = Duration::new(stat.st_ctime.max(0) as u64, stat.st_ctime_nsec as u32);
         UNIX_EPOCH + changed <= deadline
@@ -103,7 +127,7 @@ fn is_there(dir: BorrowedFd<'_>, name: &str) -> bool {
     rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
-fn unlink(dir: BorrowedFd<'_>, name: &str) -> bool {
+fn unlink(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
     rustix::fs::unlinkat(dir, name, AtFlags::empty()).is_ok()
 }
 

@@ -1,7 +1,8 @@
 //! A directory as a store, on Linux (spec/store.md, "A directory as a store").
 //!
 //! It resolves no path string after the root was opened, follows no link where it writes, and flushes nothing but when
-//! asked to. [`beneath`] finds entries; [`stage_dir`], [`small`] and [`large`] take content; [`publish`] gives it a name.
+//! asked to. [`beneath`] finds entries; [`stage_dir`], [`small`],
+//! [`new_dir`] and [`large`] take content; [`publish`] gives it a name.
 
 mod attributes;
 mod beneath;
@@ -10,6 +11,7 @@ mod errors;
 mod expire;
 mod flush;
 mod large;
+mod new_dir;
 mod open_file;
 mod publish;
 mod reading;
@@ -29,13 +31,14 @@ use sft_base::{EntryPath, Verified};
 use self::beneath::{Beneath, Place};
 use self::flush::Flusher;
 use self::large::{Files, Large, LargeStage};
+use self::new_dir::{Nestling, Nursery};
 use self::publish::Hidden;
 use self::small::Temporary;
 use self::stage_dir::StageDir;
 use crate::claims::Claims;
 use crate::{
-    Attributes, Listing, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError,
-    Unapplied,
+    Attributes, Listing, NewDir, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store,
+    StoreError, Unapplied,
 };
 
 /// A directory and all below it as a [`Store`].
@@ -73,7 +76,7 @@ impl FsStore {
     ) -> Result<Vec<Unapplied>, StoreError> {
         let place = self.beneath.to_write(to)?;
         let unapplied = content.dress(attributes);
-        let from = Hidden { dir: content.dir(), name: content.name() };
+        let from = Hidden { dir: content.dir(), name: content.name().as_bytes() };
         publish::name_it(&from, &place, to, how)?;
         content.is_there = false;
         self.flusher.touched(&place.dir);
@@ -94,8 +97,8 @@ impl FsStore {
                 return Err(StoreError::Corrupt { what: "it was not finished" });
             };
             complete.publish(verified, |dir, name| {
-                let unapplied = attributes::set_on_own(dir.stage(), name, attributes);
-                publish::name_it(&Hidden { dir: dir.stage(), name }, &place, to, how)?;
+                let unapplied = attributes::set_on_own(dir.stage(), name.as_bytes(), attributes);
+                publish::name_it(&Hidden { dir: dir.stage(), name: name.as_bytes() }, &place, to, how)?;
                 self.flusher.touched(&place.dir);
                 Ok(unapplied)
             })
@@ -201,6 +204,11 @@ impl Store for FsStore {
         Ok(Staged::new(content.len() as u64, Temporary::file(&self.stages, content, attributes)?))
     }
 
+    fn new_dir(&self, to: &EntryPath) -> Result<Option<Arc<dyn NewDir>>, StoreError> {
+        let (beneath, stages, flusher) = (self.beneath.clone(), self.stages.clone(), self.flusher.clone());
+        Nursery { beneath, stages, flusher }.begin(to)
+    }
+
     fn stage_sparse(&self, key: &StageKey, size: u64, occupied: u64) -> Result<Box<dyn Stage>, StoreError> {
         let claim = self.claims.claim(*key, |taken| match taken {
             Some(Large::Open(files)) if files.is_usable(size) => Ok(Large::Open(files)),
@@ -226,6 +234,10 @@ impl Store for FsStore {
         }
         let staged = match staged.into_held::<Temporary>() {
             Ok(content) => return self.publish_small(content, to, how, attributes),
+            Err(staged) => staged,
+        };
+        let staged = match staged.into_held::<Nestling>() {
+            Ok(content) => return content.publish(to, how, attributes),
             Err(staged) => staged,
         };
         match staged.into_held::<LargeStage>() {

@@ -67,7 +67,7 @@ pub(super) fn publish_draft(
     let Some(mut content) = file.draft().take() else {
         return Err(StoreError::Corrupt { what: "it is no draft, or has its name already" });
     };
-    let from = Hidden { dir: content.dir(), name: content.name() };
+    let from = Hidden { dir: content.dir(), name: content.name().as_bytes() };
     match publish::name_it(&from, place, to, Publish::CreateOnly) {
         // What is there is not given up for what a crash could take away again.
         Err(StoreError::AlreadyExists { .. }) if how != Publish::CreateOnly => {

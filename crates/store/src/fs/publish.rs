@@ -15,7 +15,8 @@ use crate::{Attributes, Publish, StoreError, reserved};
 /// Complete content under a name of the store's own.
 pub(super) struct Hidden<'a> {
     pub(super) dir: BorrowedFd<'a>,
-    pub(super) name: &'a str,
+    /// From that directory; not one of others.
+    pub(super) name: &'a [u8],
 }
 
 struct Target<'a> {
@@ -158,7 +159,7 @@ impl Target<'_> {
 fn cross(from: &Hidden<'_>, target: &Target<'_>, how: Publish) -> Result<(), StoreError> {
     let fail = |errno| errors::at(target.path, "copying to another file system", errno);
     let name = reserved::crossing(&stage_dir::unpredictable(16).map_err(fail)?);
-    let copy = Hidden { dir: target.place.dir.as_fd(), name: &name };
+    let copy = Hidden { dir: target.place.dir.as_fd(), name: name.as_bytes() };
     // Left before the copy is made, so that a crash leaves nothing that cannot be found again.
     let note = Note::leave(from.dir, target.path, &name).map_err(fail)?;
     let moved = copy_across(from, &copy).map_err(fail).and_then(|()| move_to(&copy, target, how));
@@ -297,7 +298,7 @@ mod tests {
             let (from, to) = (open(self.hidden.path()), open(self.named.path()));
             let path = EntryPath::from_typed(b"mounted/a").unwrap();
             let place = Place { dir: HeldDir::Below(to), name: b"a" };
-            name_it(&Hidden { dir: from.as_fd(), name }, &place, &path, how)
+            name_it(&Hidden { dir: from.as_fd(), name: name.as_bytes() }, &place, &path, how)
         }
 
         fn named(&self) -> Vec<u8> {
@@ -342,7 +343,7 @@ mod tests {
         let path = EntryPath::from_typed(b"a").unwrap();
         let place = Place { dir: HeldDir::Below(to), name: b"a" };
         let target = Target { place: &place, path: &path };
-        let hidden = Hidden { dir: from.as_fd(), name: "x" };
+        let hidden = Hidden { dir: from.as_fd(), name: b"x" };
         target.rename(&hidden, RenameFlags::EXCHANGE).unwrap();
         put_back(&hidden, &target).unwrap();
         assert_eq!(dirs.named(), b"theirs");
@@ -362,7 +363,7 @@ mod tests {
         let path = EntryPath::from_typed(b"a").unwrap();
         let place = Place { dir: HeldDir::Below(to), name: b"a" };
         let target = Target { place: &place, path: &path };
-        let hidden = Hidden { dir: from.as_fd(), name: "x" };
+        let hidden = Hidden { dir: from.as_fd(), name: b"x" };
         fs::write(dirs.hidden.path().join("x"), "ours").unwrap();
         link_then_unlink(&hidden, &target).unwrap();
         assert_eq!((dirs.named(), dirs.counts()), (b"ours".to_vec(), (0, 1)));

@@ -92,7 +92,7 @@ impl Temporary {
     pub(super) fn dress(&mut self, attributes: &Attributes) -> Vec<Unapplied> {
         match self.set.take() {
             Some((set, unapplied)) if set == *attributes => unapplied,
-            _ => attributes::set_on_own(self.dir(), &self.name, attributes),
+            _ => attributes::set_on_own(self.dir(), self.name.as_bytes(), attributes),
         }
     }
 }

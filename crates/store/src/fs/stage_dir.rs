@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use super::beneath::{self, Beneath};
 use super::errors;
@@ -86,6 +87,11 @@ impl StageDir {
     /// A name for a temporary file that nobody has used before.
     pub(super) fn temporary_name(&self) -> String {
         format!("{}{:016x}{TEMPORARY_SUFFIX}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A name for a new directory that nobody has used before.
+    pub(super) fn new_dir_name(&self) -> String {
+        format!("{}{:016x}{NEW_DIR_SUFFIX}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Whether a temporary name is one that this store gave.
@@ -225,7 +231,7 @@ impl Drop for StageDir {
 }
 
 /// Makes an empty file that no other process can have opened before.
-pub(super) fn create_new(dir: impl AsFd, name: &str, mode: Mode) -> Result<OwnedFd, Errno> {
+pub(super) fn create_new(dir: impl AsFd, name: impl Arg, mode: Mode) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(dir, name, flags, mode)
 }
@@ -270,6 +276,8 @@ fn make_private(dir: impl AsFd, name: &str) -> Result<(), Errno> {
     }
 }
 
+/// Ends the names of new directories.
+pub(super) const NEW_DIR_SUFFIX: &str = ".new";
 /// Ends the names of directories of small content on its way.
 pub(super) const SHARD_SUFFIX: &str = ".dir";
 /// More than threads that stage and publish at a time.

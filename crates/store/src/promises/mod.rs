@@ -3,6 +3,8 @@
 mod content;
 mod crash;
 #[cfg(target_os = "linux")]
+mod new_dirs;
+#[cfg(target_os = "linux")]
 mod on_disk;
 mod open_files;
 mod stages;

@@ -56,11 +56,11 @@ impl Directory {
         self.store.as_ref().expect("there is one but during a restart")
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(super) fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn stage(&self, name: &str) -> PathBuf {
+    pub(super) fn stage(&self, name: &str) -> PathBuf {
         self.at(".sft/stage").join(name)
     }
 }
