@@ -303,7 +303,7 @@ impl ReceiveDriver {
             self.deciding = true;
             let (writer, results) = (self.writer.clone(), self.results.clone());
             tokio::task::spawn_blocking(move || {
-                let decided = batch.iter().map(|(number, entry)| writer.decide(*number, entry)).collect();
+                let decided = writer.decide_all(&batch);
                 // A driver that is gone wants no results.
                 let _ = results.send(Finished::Decided(decided));
             });

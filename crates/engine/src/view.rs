@@ -48,6 +48,17 @@ impl View {
         self.store.stat(path).map_err(|e| wire_error(&e))
     }
 
+    /// What is known of each of several entries.
+    pub(crate) fn stat_each(&self, paths: &[EntryPath]) -> Vec<Outcome<Stat>> {
+        let found = self.store.stat_each(paths).into_iter().zip(paths);
+        found
+            .map(|(stat, path)| {
+                self.check(Right::List, path)?;
+                stat.map_err(|e| wire_error(&e))
+            })
+            .collect()
+    }
+
     /// A directory, to be read in batches.
     pub fn list(&self, path: &EntryPath) -> Outcome<Box<dyn Listing>> {
         self.check(Right::List, path)?;

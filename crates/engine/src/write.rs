@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sft_base::{ChainingValue, Digest, EntryPath, Kind, Node, Verified, limits, node_cv};
-use sft_store::{Attributes, NewDir, Publish, Stage, StageKey, Staged, StoreError};
+use sft_store::{Attributes, NewDir, Publish, Stage, StageKey, Staged, Stat, StoreError};
 use sft_wire::message::{Durability, Entry, EntryKind, PackHeader, PieceHeader, PublishMode, Unapplied};
 use sft_wire::{Code, Decision, WireError};
 
@@ -59,12 +59,39 @@ impl Writer {
         Self { view, destination, publish, durability, keep_set_id, stages, made, undone }
     }
 
-    /// Decides on one entry: looks at what is there, makes directories and links.
-    pub(crate) fn decide(&self, number: u64, entry: &Entry) -> Decided {
+    /// Decides on entries in their order: looks at what is there, and makes directories.
+    pub(crate) fn decide_all(&self, batch: &[(u64, Entry)]) -> Vec<Decided> {
+        let mut decided = Vec::with_capacity(batch.len());
+        // Files beside each other are looked at together.
+        for beside in batch.chunk_by(|(_, a), (_, b)| a.kind == EntryKind::File && are_beside(a, b)) {
+            let found = self.look_at_files(beside);
+            let found = found.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+            decided.extend(
+                beside.iter().zip(found).map(|((number, entry), found)| self.decide(*number, entry, found)),
+            );
+        }
+        decided
+    }
+
+    /// What is there of files in one directory; nothing where deciding finds out better.
+    fn look_at_files(&self, files: &[(u64, Entry)]) -> Vec<Result<Stat, WireError>> {
+        let [(_, first), _, ..] = files else { return Vec::new() };
+        let is_new = self.destination.of(&first.path).is_ok_and(|target| self.is_in_new_dir(&target));
+        let targets: Result<Vec<_>, _> = match is_new {
+            true => return Vec::new(),
+            false => files.iter().map(|(_, entry)| self.destination.of(&entry.path)).collect(),
+        };
+        targets.map(|targets| self.view.stat_each(&targets)).unwrap_or_default()
+    }
+
+    /// Decides on one entry, of which it may be known what was `found`.
+    fn decide(&self, number: u64, entry: &Entry, found: Option<Result<Stat, WireError>>) -> Decided {
         let decided = self.destination.of(&entry.path).and_then(|target| match entry.kind {
             EntryKind::Dir => self.decide_dir(number, &target),
             EntryKind::Link => self.decide_link(number, &target, entry),
-            EntryKind::File => self.decide_file(number, &target, entry).map(|decision| (decision, None)),
+            EntryKind::File => {
+                self.decide_file(number, &target, entry, found).map(|decision| (decision, None))
+            }
             EntryKind::DirEnd | EntryKind::Other => {
                 unreachable!("the machine asks about files, directories and links alone")
             }
@@ -131,6 +158,7 @@ impl Writer {
     ) -> Result<(Decision, Option<Commit>), WireError> {
         let points_to = entry.target.clone().unwrap_or_default();
         let there = if self.is_in_new_dir(target) { None } else { self.look(target)? };
+        let there = there.map(|there| there.meta.kind);
         if there == Some(Kind::Link) && self.view.read_link(target).is_ok_and(|now| now == points_to) {
             return Ok((Decision::Unchanged, None));
         }
@@ -141,14 +169,25 @@ impl Writer {
         Ok((Decision::Later, Some(Commit { number, what })))
     }
 
-    fn decide_file(&self, number: u64, target: &EntryPath, entry: &Entry) -> Result<Decision, WireError> {
+    fn decide_file(
+        &self,
+        number: u64,
+        target: &EntryPath,
+        entry: &Entry,
+        found: Option<Result<Stat, WireError>>,
+    ) -> Result<Decision, WireError> {
         if target.is_root() {
             return Err(Code::IS_A_DIRECTORY.because("a file cannot take the place of the served directory"));
         }
-        let there = if self.is_in_new_dir(target) { None } else { self.look(target)? };
-        if there == Some(Kind::File) && self.is_same(target, entry)? {
+        let there = match found {
+            Some(found) => if_there(found)?,
+            None if self.is_in_new_dir(target) => None,
+            None => self.look(target)?,
+        };
+        if there.as_ref().is_some_and(|there| self.is_same(target, entry, there)) {
             return Ok(Decision::Unchanged);
         }
+        let there = there.map(|there| there.meta.kind);
         self.may_take(target, there)?;
         if there.is_none() && entry.path.depth() <= 1 {
             self.expect_parent(target)?;
@@ -185,19 +224,16 @@ impl Writer {
     }
 
     /// What is at a path; nothing when the identity may not look, so that a drop box stays one.
-    fn look(&self, target: &EntryPath) -> Result<Option<Kind>, WireError> {
-        match self.view.stat(target) {
-            Ok(stat) => Ok(Some(stat.meta.kind)),
-            Err(error) if error.code == Code::NOT_FOUND || error.code == Code::DENIED => Ok(None),
-            Err(error) => Err(error),
-        }
+    fn look(&self, target: &EntryPath) -> Result<Option<Stat>, WireError> {
+        if_there(self.view.stat(target))
     }
 
     /// Whether the file there is the one offered: by digest where one was offered, else by size and time. A mode that
     /// differs is set right by the way.
-    fn is_same(&self, target: &EntryPath, entry: &Entry) -> Result<bool, WireError> {
-        let there = self.view.stat(target)?.meta;
-        let same = there.size == entry.size
+    fn is_same(&self, target: &EntryPath, entry: &Entry, there: &Stat) -> bool {
+        let there = &there.meta;
+        let same = there.kind == Kind::File
+            && there.size == entry.size
             && match entry.digest {
                 Some(digest) => self.view.hash(target).is_ok_and(|own| own == digest),
                 None => there.modified == entry.modified.into(),
@@ -207,7 +243,7 @@ impl Writer {
             // Refused or failed, the content is the same all the same.
             let _ = self.view.set_attributes(target, &attributes);
         }
-        Ok(same)
+        same
     }
 
     fn may_take(&self, target: &EntryPath, there: Option<Kind>) -> Result<(), WireError> {
@@ -413,6 +449,19 @@ impl Writer {
     fn lock_stages(&self) -> std::sync::MutexGuard<'_, HashMap<u64, StageSlot>> {
         self.stages.lock().expect("no holder of this lock panics")
     }
+}
+
+/// Nothing where the identity may not look, either.
+fn if_there(found: Result<Stat, WireError>) -> Result<Option<Stat>, WireError> {
+    match found {
+        Ok(stat) => Ok(Some(stat)),
+        Err(error) if error.code == Code::NOT_FOUND || error.code == Code::DENIED => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn are_beside(a: &Entry, b: &Entry) -> bool {
+    b.kind == EntryKind::File && a.path.parent() == b.path.parent()
 }
 
 fn gone() -> WireError {

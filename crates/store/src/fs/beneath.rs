@@ -81,6 +81,11 @@ impl Beneath {
         }
     }
 
+    /// The directory that an entry is in, if no link leads there.
+    pub(super) fn beside(&self, path: &EntryPath) -> Option<HeldDir<'_>> {
+        self.walk(split(path).0, STRICT).ok()
+    }
+
     /// Where an entry is, or will be, that is written: no parent is a link. The root is refused.
     pub(super) fn to_write<'a>(&'a self, path: &'a EntryPath) -> Result<Place<'a>, StoreError> {
         reserved::check_below_root(path)?;
@@ -187,7 +192,7 @@ fn open_beneath(dir: impl AsFd, path: &[u8], resolve: ResolveFlags) -> Result<Ow
 }
 
 /// The parents and the last name, as they stand in the path.
-fn split(path: &EntryPath) -> (&[u8], &[u8]) {
+pub(super) fn split(path: &EntryPath) -> (&[u8], &[u8]) {
     let bytes = path.as_bytes();
     match bytes.iter().rposition(|&b| b == b'/') {
         Some(cut) => (&bytes[..cut], &bytes[cut + 1..]),

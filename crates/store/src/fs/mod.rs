@@ -125,6 +125,10 @@ impl Store for FsStore {
         reading::stat(&self.beneath, path)
     }
 
+    fn stat_each(&self, paths: &[EntryPath]) -> Vec<Result<Stat, StoreError>> {
+        reading::stat_each(&self.beneath, paths)
+    }
+
     fn list(&self, path: &EntryPath) -> Result<Box<dyn Listing>, StoreError> {
         Ok(Box::new(reading::list(&self.beneath, path)?))
     }

@@ -1,11 +1,11 @@
 //! What only reads: metadata, listings, files and the targets of links.
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use sft_base::{EntryPath, Kind, Meta, Name, Time};
 
-use super::beneath::{self, Beneath, FileId};
+use super::beneath::{self, Beneath, FileId, HeldDir, Place};
 use super::errors;
 use crate::{Listing, Source, Stat, StoreError, Version, reserved};
 
@@ -25,7 +25,26 @@ pub(super) struct FsSource {
 }
 
 pub(super) fn stat(beneath: &Beneath, path: &EntryPath) -> Result<Stat, StoreError> {
-    let place = beneath.to_read(path)?;
+    stat_at(&beneath.to_read(path)?, path)
+}
+
+/// Walks once to each directory, and again where a link is on the way.
+pub(super) fn stat_each(beneath: &Beneath, paths: &[EntryPath]) -> Vec<Result<Stat, StoreError>> {
+    let mut found = Vec::with_capacity(paths.len());
+    for beside in paths.chunk_by(|a, b| beneath::split(a).0 == beneath::split(b).0) {
+        match beneath.beside(&beside[0]) {
+            Some(dir) => found.extend(beside.iter().map(|path| {
+                let dir = HeldDir::Root(dir.as_fd());
+                reserved::check(path)
+                    .and_then(|()| stat_at(&Place { dir, name: beneath::split(path).1 }, path))
+            })),
+            None => found.extend(beside.iter().map(|path| stat(beneath, path))),
+        }
+    }
+    found
+}
+
+fn stat_at(place: &Place<'_>, path: &EntryPath) -> Result<Stat, StoreError> {
     rustix::fs::statat(&place.dir, place.name, AtFlags::SYMLINK_NOFOLLOW)
         .map(|stat| to_stat(&stat))
         .map_err(|errno| errors::at(path, "reading metadata", errno))

@@ -145,6 +145,7 @@ promises! {
         only_abandoned_stages_expire;
     tree:
         entries_are_listed_in_batches,
+        several_are_looked_at_as_each_alone,
         directories_are_made_once,
         names_are_kept_byte_for_byte,
         renaming_follows_the_rules,

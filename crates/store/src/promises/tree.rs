@@ -30,6 +30,53 @@ pub(super) fn entries_are_listed_in_batches(bench: &mut impl Bench) {
     assert_eq!(names(store, ""), ["d"]);
 }
 
+pub(super) fn several_are_looked_at_as_each_alone(bench: &mut impl Bench) {
+    let store = bench.store();
+    make_dir(store, "d");
+    make_dir(store, "d/e");
+    for name in ["a", "d/a", "d/b", "d/e/a"] {
+        put(store, name, name.as_bytes());
+    }
+    put_link(store, "link", "d");
+    put_link(store, "d/out", "/etc");
+    let paths = [
+        "a",
+        "d",
+        "link",
+        "none",
+        ".sft",
+        "",
+        "d/a",
+        "d/b",
+        "d/none",
+        "d/out",
+        "d/out/passwd",
+        "link/a",
+        "link/b",
+        "d/e/a",
+        "none/a",
+        "none/b",
+        "a/b",
+        "a/c",
+        ".sft/stage",
+        ".sft/x",
+        "d/a",
+    ];
+    let paths = paths.map(path);
+    for store in [store, &*store.without_links()] {
+        let alone = paths.iter().map(|path| format!("{:?}", store.stat(path)));
+        let together = store.stat_each(&paths);
+        assert_eq!(
+            together.iter().map(|stat| format!("{stat:?}")).collect::<Vec<_>>(),
+            alone.collect::<Vec<_>>()
+        );
+        assert_eq!(
+            together.iter().filter(|stat| stat.is_ok()).count(),
+            if store.stat(&path("link/a")).is_ok() { 11 } else { 9 }
+        );
+    }
+}
+
 pub(super) fn directories_are_made_once(bench: &mut impl Bench) {
     let store = bench.store();
     store.make_dir(&path("d"), 0o700).unwrap();
