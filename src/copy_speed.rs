@@ -14,6 +14,7 @@ use sft_base::{EntryPath, Name};
 use sft_client::{
     Client, Ending, Event, EventSink, PublishMode, PullOptions, PushOptions, RemotePath, Shares,
 };
+use tokio::sync::mpsc::Receiver;
 
 use crate::amount::{Bytes, Rate};
 use crate::attributed::Attributed;
@@ -88,9 +89,8 @@ async fn up(client: &Client, from: &Path, to: &RemotePath) -> anyhow::Result<Mea
     let publish = PublishMode::CreateOnly;
     let options = PushOptions { publish, explain: true, ..PushOptions::default() };
     let summary = client.push(&[from.to_owned()], to, options, sink.clone()).await?;
-    let took = begun.elapsed();
     failed(&summary)?;
-    Ok(Measured { bytes, took, attributed: attributed(&sink, &mut events) })
+    Ok(measured(bytes, begun, &sink, &mut events))
 }
 
 async fn down(client: &Client, from: &RemotePath, to: &Path) -> anyhow::Result<Measured> {
@@ -98,10 +98,8 @@ async fn down(client: &Client, from: &RemotePath, to: &Path) -> anyhow::Result<M
     let begun = Instant::now();
     let options = PullOptions { explain: true, ..PullOptions::default() };
     let summary = client.pull(std::slice::from_ref(from), to, options, sink.clone()).await?;
-    let took = begun.elapsed();
     failed(&summary)?;
-    let bytes = std::fs::metadata(to)?.len();
-    Ok(Measured { bytes, took, attributed: attributed(&sink, &mut events) })
+    Ok(measured(std::fs::metadata(to)?.len(), begun, &sink, &mut events))
 }
 
 /// The one entry failed.
@@ -112,14 +110,17 @@ fn failed(summary: &sft_client::Summary) -> anyhow::Result<()> {
     }
 }
 
-fn attributed(sink: &EventSink, events: &mut tokio::sync::mpsc::Receiver<Event>) -> Attributed {
-    let mut far: Option<Shares> = None;
+fn measured(bytes: u64, begun: Instant, sink: &EventSink, events: &mut Receiver<Event>) -> Measured {
+    let (mut over, mut far): (Option<Instant>, Option<Shares>) = (None, None);
     while let Ok(event) = events.try_recv() {
-        if let Event::FarTimes { shares } = event {
-            far = Some(shares);
+        match event {
+            Event::Over { at } => over = Some(at),
+            Event::FarTimes { shares } => far = Some(shares),
+            _ => {}
         }
     }
-    Attributed::of(&sink.counters().times.shares(), far.as_ref())
+    let took = over.unwrap_or_else(Instant::now).saturating_duration_since(begun);
+    Measured { bytes, took, attributed: Attributed::of(&sink.counters().times.shares(), far.as_ref()) }
 }
 
 /// Content that nothing on the way can make smaller, and that differs with the seed.
