@@ -8,6 +8,8 @@ use anyhow::Context as _;
 use sft_auth::{ClientKeys, Folders, KeySearch, Trust};
 use sft_client::{Client, ConnectOptions, InviteLink, Locate, RemoteLocation, Target};
 
+use tokio::sync::watch;
+
 use crate::args::RemoteArgs;
 use crate::ask;
 use crate::config::{Config, Reach};
@@ -32,6 +34,25 @@ pub(crate) struct App {
     clients: Mutex<Vec<(Reach, Client)>>,
     /// What is known of the paths to hosts.
     paths: PathsFile,
+    /// Whether the user has interrupted the run.
+    stopping: watch::Sender<bool>,
+    /// Held by whoever must clear up before the run may end.
+    clearing: tokio::sync::Mutex<()>,
+}
+
+/// While it lives, the run does not end when the user interrupts it: who holds it is told, and clears up.
+pub(crate) struct Clearing<'a> {
+    stopping: watch::Receiver<bool>,
+    _held: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Clearing<'_> {
+    /// Waits until the user interrupts the run.
+    pub(crate) async fn interrupted(&mut self) {
+        if self.stopping.wait_for(|stopping| *stopping).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 impl App {
@@ -40,7 +61,8 @@ impl App {
         let folders = Folders::find()?;
         let config = Config::load(&folders.config.join("config.toml"), &folders.home)?;
         let paths = PathsFile::read(&folders.state);
-        Ok(Self { voice, folders, config, clients: Mutex::default(), paths })
+        let (clients, stopping, clearing) = Default::default();
+        Ok(Self { voice, folders, config, clients, paths, stopping, clearing })
     }
 
     /// Runs a verb to its end, or until the user interrupts it. A second interrupt ends the process at once.
@@ -50,13 +72,24 @@ impl App {
         let outcome = runtime.block_on(async {
             tokio::select! {
                 outcome = verb => outcome,
-                () = interrupted() => Err(Interrupted::Other.into()),
+                () = self.interrupted() => Err(Interrupted::Other.into()),
             }
         });
         runtime.block_on(self.close_clients());
         // Threads that read or write files are not waited for: what they leave is a stage, which is meant to be left.
         runtime.shutdown_timeout(SHUTDOWN_WAIT);
         outcome
+    }
+
+    async fn interrupted(&self) {
+        interrupted().await;
+        self.stopping.send_replace(true);
+        let _ = self.clearing.lock().await;
+    }
+
+    /// Keeps the run from ending before what is being done is cleared up.
+    pub(crate) async fn clearing(&self) -> Clearing<'_> {
+        Clearing { _held: self.clearing.lock().await, stopping: self.stopping.subscribe() }
     }
 
     /// The server that a location means.

@@ -21,6 +21,7 @@ mod exit;
 mod failure;
 mod granted;
 mod known_paths;
+mod left_there;
 mod lifetime;
 mod listed;
 mod long;
