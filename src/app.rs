@@ -30,8 +30,8 @@ pub(crate) struct App {
     /// Where the user's files of sft lie.
     pub folders: Folders,
     pub(crate) config: Config,
-    /// Clients: one for each way to a host, and all are told when the run ends.
-    clients: Mutex<Vec<(Reach, Client)>>,
+    /// Clients: one for each way to a host with so many lanes, and all are told when the run ends.
+    clients: Mutex<Vec<(Reach, Option<usize>, Client)>>,
     /// What is known of the paths to hosts.
     paths: PathsFile,
     /// Whether the user has interrupted the run.
@@ -100,7 +100,8 @@ impl App {
     /// A client of the host of a location, which connects with its first request.
     pub(crate) async fn client(&self, host: &RemoteLocation, typed: &RemoteArgs) -> anyhow::Result<Client> {
         let reach = self.config.reach(host, &typed.typed());
-        if let Some((_, client)) = self.clients().iter().find(|(known, _)| *known == reach) {
+        let is_same = |known: &Reach, lanes: Option<usize>| *known == reach && lanes == typed.lanes();
+        if let Some((_, _, client)) = self.clients().iter().find(|(known, lanes, _)| is_same(known, *lanes)) {
             return Ok(client.clone());
         }
         let mut options = self.options(&reach).await?;
@@ -141,8 +142,9 @@ impl App {
         } else if !reach.port_named {
             options.locate = self.locate_by_dns(&target).await?;
         }
+        let lanes = options.lanes;
         let client = Client::prepare(target, options)?;
-        self.clients().push((reach, client.clone()));
+        self.clients().push((reach, lanes, client.clone()));
         Ok(client)
     }
 
@@ -170,7 +172,7 @@ impl App {
             .collect())
     }
 
-    fn clients(&self) -> MutexGuard<'_, Vec<(Reach, Client)>> {
+    fn clients(&self) -> MutexGuard<'_, Vec<(Reach, Option<usize>, Client)>> {
         self.clients.lock().expect("no holder of this lock panics")
     }
 
@@ -194,7 +196,7 @@ impl App {
 
     async fn close_clients(&self) {
         let clients = std::mem::take(&mut *self.clients());
-        for (_, client) in clients {
+        for (_, _, client) in clients {
             let _ = tokio::time::timeout(CLOSE_WAIT, client.close()).await;
         }
         self.paths.keep();

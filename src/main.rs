@@ -43,6 +43,7 @@ mod told;
 mod under_way;
 mod voice;
 mod whereabouts;
+mod window;
 
 use std::process::ExitCode;
 

@@ -25,7 +25,8 @@ use crate::{columns, disk_speed, failure, place, probe};
 ///
 /// With a HOST, goes the way of a copy step by step: where the name leads, what each address answers over UDP and TCP,
 /// whether its key is trusted and yours is known, how long an answer takes, what the path loses, and how much goes each way over
-/// each transport from memory to memory, for a second and a half each. With --copy, a file of up
+/// each transport from memory to memory, for a second and a half each; on a long path over TCP also with twice as many
+/// connections, which shows whether their windows limit. With --copy, a file of up
 /// to 256 MiB is copied to HOST:DIR and back over each transport, from disk to disk, for about two seconds each, and
 /// removed at both ends; that says what limits: a disk, a processor or the network. What a run that was killed or cut off has
 /// left on the host, the next one with --copy removes.
@@ -100,7 +101,12 @@ async fn there(app: &App, host: &str, typed: &DoctorArgs) -> anyhow::Result<Exit
             .await
             .iter()
             .try_for_each(|finding| tell(app, finding))?;
-        checkup_there::memory(&client, over).await.iter().try_for_each(|finding| tell(app, finding))?;
+        let remote = typed.remote.over(transport);
+        let wider = async |lanes| app.client(&place, &remote.with_lanes(lanes)).await;
+        checkup_there::memory(&client, over, &mut facts, wider)
+            .await
+            .iter()
+            .try_for_each(|finding| tell(app, finding))?;
         if typed.copy {
             exit = exit.worse(copy(app, &client, &place, &reach.target, over, &mut best).await?);
         }
