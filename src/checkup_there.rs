@@ -285,8 +285,10 @@ pub(crate) fn verdict(facts: &Facts) -> String {
     for window in facts.windows.iter().flatten() {
         sentence += &format!("; {}", window.clause());
     }
-    for (way, limit) in [("up", facts.up), ("down", facts.down)] {
+    for (at, (way, limit)) in [("up", facts.up), ("down", facts.down)].into_iter().enumerate() {
         sentence += &match limit {
+            // What of the network it is, the window has said.
+            Some((Who::Network, _)) if facts.windows[at].is_some() => String::new(),
             Some((who, part)) if part >= MOST => {
                 let percent = part * 100.0;
                 format!("; {way}, {} limits ({percent:.0} % of the time): {}", who.name(), advice(who))
@@ -295,13 +297,19 @@ pub(crate) fn verdict(facts: &Facts) -> String {
             None => String::new(),
         };
     }
+    if facts.up.is_none() && facts.down.is_none() && facts.memory != [0.0; 2] {
+        let [up, down] = facts.memory.map(Rate);
+        sentence += &format!(
+            "; the network and both processors carry {up} up and {down} down: with --copy it is seen whether the disks keep up"
+        );
+    }
     sentence
 }
 
 fn advice(who: Who) -> &'static str {
     match who {
         Who::Disk => "a faster disk here would help",
-        Who::Processor | Who::ServerProcessor => "a faster processor would help there, or less beside it",
+        Who::Processor | Who::ServerProcessor => "a faster processor would help, or less beside it",
         Who::ServerDisk => {
             "a faster disk there would help, or --durability none where a loss of power may cost the last files"
         }
