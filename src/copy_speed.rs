@@ -70,8 +70,10 @@ pub(crate) async fn measure(
             }
         }
     };
-    let removed = timeout(CLEAR_MAX, remove(client, made)).await;
-    removed.unwrap_or_else(|_| Err(anyhow!("{over} is out of reach, and what was copied may stay there")))?;
+    let is_interrupted = measured.as_ref().is_err_and(|error| error.is::<Interrupted>());
+    let patience = if is_interrupted { CLEAR_MAX } else { REMOVE_MAX };
+    let removed = timeout(patience, remove(client, made)).await;
+    removed.unwrap_or_else(|_| Err(anyhow!(OUT_OF_REACH)))?;
     measured
 }
 
@@ -201,6 +203,9 @@ impl Drop for Scratch {
 
 /// How long a host may take to hear that a copy is given up, and to remove what came.
 const CLEAR_MAX: Duration = Duration::from_secs(5);
+/// How long it may take to remove two files where nobody waits for the end.
+const REMOVE_MAX: Duration = Duration::from_secs(60);
+const OUT_OF_REACH: &str = "the host does not answer, and what was copied may stay there; the next `sft doctor --copy` of it removes that";
 const BYTES_FIRST: u64 = 4 << 20;
 const BYTES_MAX: u64 = 256 << 20;
 /// How long the large one should take.

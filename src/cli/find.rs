@@ -62,7 +62,7 @@ pub(crate) async fn run(app: &App, typed: FindArgs) -> anyhow::Result<Exit> {
         };
         if let ServiceEvent::ServiceResolved(service) = event
             && let Some(found) = Found::of(&service)
-            && let Some(found) = known.to_ask(found)
+            && let Some(found) = known.unasked(found)
         {
             asking.spawn(ask(found));
         }
@@ -116,7 +116,7 @@ struct Heard {
 
 impl Known {
     /// What is to be asked now that this was heard: what is heard over one network may have other addresses than over another.
-    fn to_ask(&mut self, found: Found) -> Option<Found> {
+    fn unasked(&mut self, found: Found) -> Option<Found> {
         let heard = self.0.entry(found.key()).or_default();
         let addresses: Vec<_> =
             found.addresses.iter().copied().filter(|ip| heard.asked.insert(*ip)).collect();
@@ -259,17 +259,17 @@ mod tests {
         let no = || Answers { tcp: Some(TcpAnswer::Closed), udp: Some(UdpAnswer::Silent) };
         let at = |address| found(address, 1303, "");
         let mut known = Known::default();
-        assert!(known.to_ask(at("10.9.9.9")).is_some());
+        assert!(known.unasked(at("10.9.9.9")).is_some());
         assert!(known.take(at("10.9.9.9"), no()).is_none() && known.silent().count() == 1, "not yet");
-        assert!(known.to_ask(at("10.9.9.9")).is_none(), "it was asked there");
-        assert!(known.to_ask(at("192.0.2.1")).is_some(), "another network leads to another address");
+        assert!(known.unasked(at("10.9.9.9")).is_none(), "it was asked there");
+        assert!(known.unasked(at("192.0.2.1")).is_some(), "another network leads to another address");
         let (told, _) = known.take(at("192.0.2.1"), yes()).unwrap();
         assert_eq!(
             told.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["192.0.2.1", "10.9.9.9"]
         );
         assert!(known.take(at("192.0.2.7"), yes()).is_none() && known.silent().count() == 0);
-        assert!(known.to_ask(found("192.0.2.9", 1303, "of another machine")).is_some());
+        assert!(known.unasked(found("192.0.2.9", 1303, "of another machine")).is_some());
     }
 
     #[test]
