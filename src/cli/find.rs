@@ -104,8 +104,8 @@ async fn ask(mut found: Found) -> (Found, Answers) {
 #[derive(Default)]
 struct Known(BTreeMap<Key, Heard>);
 
-/// A name is one machine's in one network only.
-type Key = (String, u16, Option<String>);
+/// The name under which it is announced, and its port.
+type Key = (String, u16);
 
 #[derive(Default)]
 struct Heard {
@@ -149,7 +149,7 @@ impl Known {
 
 impl Found {
     fn key(&self) -> Key {
-        (self.name.clone(), self.port, self.fingerprint.clone())
+        (self.name.clone(), self.port)
     }
 
     /// What an announcement says; none if it has no address that could be tried.
@@ -269,7 +269,8 @@ mod tests {
             ["192.0.2.1", "10.9.9.9"]
         );
         assert!(known.take(at("192.0.2.7"), yes()).is_none() && known.silent().count() == 0);
-        assert!(known.unasked(found("192.0.2.9", 1303, "of another machine")).is_some());
+        assert!(known.unasked(found("192.0.2.9", 1303, "")).is_none(), "it was told");
+        assert!(known.unasked(found("192.0.2.9", 4000, "")).is_some(), "that is another server");
     }
 
     #[test]
