@@ -8,6 +8,8 @@ use anyhow::Context as _;
 use sft_auth::{ClientKeys, Folders, KeySearch, Trust};
 use sft_client::{Client, ConnectOptions, InviteLink, Locate, RemoteLocation, Target};
 
+use tokio::sync::watch;
+
 use crate::args::RemoteArgs;
 use crate::ask;
 use crate::config::{Config, Reach};
@@ -28,10 +30,29 @@ pub(crate) struct App {
     /// Where the user's files of sft lie.
     pub folders: Folders,
     pub(crate) config: Config,
-    /// Clients: one for each way to a host, and all are told when the run ends.
-    clients: Mutex<Vec<(Reach, Client)>>,
+    /// Clients: one for each way to a host with so many lanes, and all are told when the run ends.
+    clients: Mutex<Vec<(Reach, Option<usize>, Client)>>,
     /// What is known of the paths to hosts.
     paths: PathsFile,
+    /// Whether the user has interrupted the run.
+    stopping: watch::Sender<bool>,
+    /// Held by whoever must clear up before the run may end.
+    clearing: tokio::sync::Mutex<()>,
+}
+
+/// While it lives, the run does not end when the user interrupts it: who holds it is told, and clears up.
+pub(crate) struct Clearing<'a> {
+    stopping: watch::Receiver<bool>,
+    _held: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Clearing<'_> {
+    /// Waits until the user interrupts the run.
+    pub(crate) async fn interrupted(&mut self) {
+        if self.stopping.wait_for(|stopping| *stopping).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 impl App {
@@ -40,7 +61,8 @@ impl App {
         let folders = Folders::find()?;
         let config = Config::load(&folders.config.join("config.toml"), &folders.home)?;
         let paths = PathsFile::read(&folders.state);
-        Ok(Self { voice, folders, config, clients: Mutex::default(), paths })
+        let (clients, stopping, clearing) = Default::default();
+        Ok(Self { voice, folders, config, clients, paths, stopping, clearing })
     }
 
     /// Runs a verb to its end, or until the user interrupts it. A second interrupt ends the process at once.
@@ -50,13 +72,24 @@ impl App {
         let outcome = runtime.block_on(async {
             tokio::select! {
                 outcome = verb => outcome,
-                () = interrupted() => Err(Interrupted::Other.into()),
+                () = self.interrupted() => Err(Interrupted::Other.into()),
             }
         });
         runtime.block_on(self.close_clients());
         // Threads that read or write files are not waited for: what they leave is a stage, which is meant to be left.
         runtime.shutdown_timeout(SHUTDOWN_WAIT);
         outcome
+    }
+
+    async fn interrupted(&self) {
+        interrupted().await;
+        self.stopping.send_replace(true);
+        let _ = self.clearing.lock().await;
+    }
+
+    /// Keeps the run from ending before what is being done is cleared up.
+    pub(crate) async fn clearing(&self) -> Clearing<'_> {
+        Clearing { _held: self.clearing.lock().await, stopping: self.stopping.subscribe() }
     }
 
     /// The server that a location means.
@@ -67,7 +100,8 @@ impl App {
     /// A client of the host of a location, which connects with its first request.
     pub(crate) async fn client(&self, host: &RemoteLocation, typed: &RemoteArgs) -> anyhow::Result<Client> {
         let reach = self.config.reach(host, &typed.typed());
-        if let Some((_, client)) = self.clients().iter().find(|(known, _)| *known == reach) {
+        let is_same = |known: &Reach, lanes: Option<usize>| *known == reach && lanes == typed.lanes();
+        if let Some((_, _, client)) = self.clients().iter().find(|(known, lanes, _)| is_same(known, *lanes)) {
             return Ok(client.clone());
         }
         let mut options = self.options(&reach).await?;
@@ -108,8 +142,9 @@ impl App {
         } else if !reach.port_named {
             options.locate = self.locate_by_dns(&target).await?;
         }
+        let lanes = options.lanes;
         let client = Client::prepare(target, options)?;
-        self.clients().push((reach, client.clone()));
+        self.clients().push((reach, lanes, client.clone()));
         Ok(client)
     }
 
@@ -137,7 +172,7 @@ impl App {
             .collect())
     }
 
-    fn clients(&self) -> MutexGuard<'_, Vec<(Reach, Client)>> {
+    fn clients(&self) -> MutexGuard<'_, Vec<(Reach, Option<usize>, Client)>> {
         self.clients.lock().expect("no holder of this lock panics")
     }
 
@@ -161,7 +196,7 @@ impl App {
 
     async fn close_clients(&self) {
         let clients = std::mem::take(&mut *self.clients());
-        for (_, client) in clients {
+        for (_, _, client) in clients {
             let _ = tokio::time::timeout(CLOSE_WAIT, client.close()).await;
         }
         self.paths.keep();

@@ -81,6 +81,11 @@ impl RemoteArgs {
         Self { transport: Some(transport), wait: Some(Duration::ZERO), ..self.clone() }
     }
 
+    /// The same with so many TCP connections, whatever was typed.
+    pub(crate) fn with_lanes(&self, lanes: usize) -> Self {
+        Self { lanes: Some(lanes as u64), ..self.clone() }
+    }
+
     /// How long a lost connection is tried again, if that was typed.
     pub(crate) fn wait(&self) -> Option<Duration> {
         self.wait

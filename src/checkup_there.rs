@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use sft_base::limits;
-use sft_client::{Client, PathFacts};
+use sft_client::{Client, PathFacts, RequestError};
 
 use crate::amount::{Count, Rate};
 use crate::answer_page::{tcp_sentence, udp_sentence};
@@ -16,6 +16,7 @@ use crate::failure;
 use crate::near;
 use crate::probe::{Answers, Native, TcpAnswer, UdpAnswer};
 use crate::srv::{self, Told};
+use crate::window::{self, Buffers, Carried, Window};
 
 /// What was found out, as far as the verdict needs it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +29,12 @@ pub(crate) struct Facts {
     pub session: bool,
     /// The part of the packets that were lost on their way there.
     pub loss: f64,
+    /// How long a question takes at best over the transport that was looked at last.
+    pub rtt: Duration,
+    /// Bytes a second from memory to memory at best, up and down.
+    pub memory: [f64; 2],
+    /// Windows that limit, up and down.
+    pub windows: [Option<Window>; 2],
     /// Who was waited for longest in the quickest copy up, and the part of its time; and down.
     pub up: Option<(Who, f64)>,
     pub down: Option<(Who, f64)>,
@@ -162,6 +169,7 @@ pub(crate) async fn path(client: &Client, over: &str, facts: &mut Facts) -> Vec<
         let took = begun.elapsed();
         best = Some(best.map_or(took, |best| best.min(took)));
     }
+    facts.rtt = best.unwrap_or_default();
     let about = format!("path over {over}");
     let round = format!("a question is answered in {}", milliseconds(best.unwrap_or_default()));
     let Some(PathFacts { quic: Some(quic), .. }) = client.path().await.ok() else {
@@ -177,21 +185,75 @@ pub(crate) async fn path(client: &Client, over: &str, facts: &mut Facts) -> Vec<
     vec![Finding::ok(&about, text)]
 }
 
-/// How much the lanes carry each way from memory to memory, no disk being asked.
-pub(crate) async fn memory(client: &Client, over: &str) -> Vec<Finding> {
+/// How much the lanes carry each way from memory to memory, no disk being asked; and over TCP, whether more of them carry
+/// more, for which `wider` has a client with so many.
+pub(crate) async fn memory<C: Future<Output = anyhow::Result<Client>>>(
+    client: &Client,
+    over: &str,
+    facts: &mut Facts,
+    wider: impl Fn(usize) -> C,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (way, down) in [("up", false), ("down", true)] {
+    for (at, (way, down)) in [("up", false), ("down", true)].into_iter().enumerate() {
         let about = format!("memory {way} over {over}");
-        findings.push(match client.measure(down, limits::MEASURE_BYTES_MAX, MEASURE_TIME).await {
-            Ok(measured) if measured.bytes > 0 => {
-                let rate = Rate(measured.bytes as f64 / measured.took.as_secs_f64().max(1e-9));
-                Finding::ok(&about, format!("{rate}, without a disk at either end"))
+        let rate = match carried(client, down).await {
+            Ok(rate) => rate,
+            Err(error) => {
+                findings.push(Finding::warning(&about, format!("not measured: {error}")));
+                continue;
             }
-            Ok(_) => Finding::warning(&about, "next to nothing got through in time"),
-            Err(error) => Finding::warning(&about, format!("not measured: {error}")),
+        };
+        findings.push(match rate {
+            0.0 => Finding::warning(&about, "next to nothing got through in time"),
+            rate => Finding::ok(&about, format!("{}, without a disk at either end", Rate(rate))),
         });
+        let window = if over == "TCP" { widened(client, down, rate, facts.rtt, &wider).await } else { None };
+        let window = window.or_else(|| window::of_transfer(facts.rtt, rate));
+        findings.extend(window.as_ref().map(Window::finding));
+        facts.take(at, rate, window);
     }
     findings
+}
+
+/// Bytes a second.
+async fn carried(client: &Client, down: bool) -> Result<f64, RequestError> {
+    let measured = client.measure(down, limits::MEASURE_BYTES_MAX, MEASURE_TIME).await?;
+    Ok(if measured.bytes > 0 { measured.bytes as f64 / measured.took.as_secs_f64().max(1e-9) } else { 0.0 })
+}
+
+/// The windows of the connections, if twice as many show that these limit. Connections are slow at first: what counts is
+/// what they carry when they are asked again.
+async fn widened<C: Future<Output = anyhow::Result<Client>>>(
+    client: &Client,
+    down: bool,
+    rate: f64,
+    rtt: Duration,
+    wider: impl Fn(usize) -> C,
+) -> Option<Window> {
+    let lanes = client.path().await.ok()?.tcp_lanes;
+    let wanted = window::worth_widening(rtt, Carried { lanes, rate })?;
+    let few = Carried { lanes, rate: rate.max(carried(client, down).await.ok()?) };
+    let other = wider(wanted).await.ok()?;
+    let first = carried(&other, down).await.ok()?;
+    let rate = first.max(carried(&other, down).await.ok()?);
+    let many = Carried { lanes: other.path().await.ok()?.tcp_lanes, rate };
+    other.close().await;
+    window::of_connections(down, rtt, few, many, Buffers::here(down))
+}
+
+impl Facts {
+    /// A measurement of memory, up or down. A window of one transport limits if the other does not carry as much anyway.
+    fn take(&mut self, at: usize, rate: f64, window: Option<Window>) {
+        let (best, known) = (&mut self.memory[at], &mut self.windows[at]);
+        let would_carry = match window {
+            Some(Window::Connection { many, .. }) => many.rate,
+            _ => rate,
+        };
+        if would_carry > *best {
+            *known = window;
+        }
+        *best = best.max(rate);
+    }
 }
 
 /// What limits, in one sentence, and what to change.
@@ -220,8 +282,13 @@ pub(crate) fn verdict(facts: &Facts) -> String {
             facts.loss * 100.0
         );
     }
-    for (way, limit) in [("up", facts.up), ("down", facts.down)] {
+    for window in facts.windows.iter().flatten() {
+        sentence += &format!("; {}", window.clause());
+    }
+    for (at, (way, limit)) in [("up", facts.up), ("down", facts.down)].into_iter().enumerate() {
         sentence += &match limit {
+            // What of the network it is, the window has said.
+            Some((Who::Network, _)) if facts.windows[at].is_some() => String::new(),
             Some((who, part)) if part >= MOST => {
                 let percent = part * 100.0;
                 format!("; {way}, {} limits ({percent:.0} % of the time): {}", who.name(), advice(who))
@@ -230,13 +297,19 @@ pub(crate) fn verdict(facts: &Facts) -> String {
             None => String::new(),
         };
     }
+    if facts.up.is_none() && facts.down.is_none() && facts.memory != [0.0; 2] {
+        let [up, down] = facts.memory.map(Rate);
+        sentence += &format!(
+            "; the network and both processors carry {up} up and {down} down: with --copy it is seen whether the disks keep up"
+        );
+    }
     sentence
 }
 
 fn advice(who: Who) -> &'static str {
     match who {
         Who::Disk => "a faster disk here would help",
-        Who::Processor | Who::ServerProcessor => "a faster processor would help there, or less beside it",
+        Who::Processor | Who::ServerProcessor => "a faster processor would help, or less beside it",
         Who::ServerDisk => {
             "a faster disk there would help, or --durability none where a loss of power may cost the last files"
         }
@@ -262,6 +335,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_window_of_a_transport_limits_only_where_the_other_carries_less() {
+        let (few, many) = (Carried { lanes: 4, rate: 2e7 }, Carried { lanes: 8, rate: 4e7 });
+        let window = window::of_connections(false, Duration::from_millis(100), few, many, None);
+        for (quic, limits) in [(1e7, true), (3e7, true), (9e7, false)] {
+            let mut facts = Facts::default();
+            facts.take(0, quic, None);
+            facts.take(0, few.rate, window);
+            assert_eq!(facts.windows[0].is_some(), limits, "{quic}");
+        }
+    }
+
+    #[test]
     fn verdicts() {
         let well = Facts { port: 1303, udp: true, tcp: true, session: true, ..Facts::default() };
         assert_eq!(verdict(&well), "both transports get through");
@@ -273,6 +358,13 @@ mod tests {
             (Facts { session: false, ..well.clone() }, "sft answers there, and lets nobody in"),
             (Facts { udp: false, ..well.clone() }, "UDP is blocked and TCP carries all"),
             (Facts { tcp: false, ..well.clone() }, "TCP is blocked and QUIC carries all"),
+            (
+                Facts {
+                    windows: [window::of_transfer(Duration::from_millis(400), 1e9), None],
+                    ..well.clone()
+                },
+                "both transports get through; the window of a transfer limits: a copy has ",
+            ),
             (
                 Facts { loss: 0.02, ..well.clone() },
                 "both transports get through; 2.0 % of the packets are lost",

@@ -7,17 +7,24 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use sft_base::{EntryPath, Name};
 use sft_client::{
-    Client, Ending, Event, EventSink, PublishMode, PullOptions, PushOptions, RemotePath, Shares,
+    Client, Ending, Event, EventSink, PublishMode, PullOptions, PushOptions, RemoteLocation, RemotePath,
+    Shares, Target,
 };
+use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
 
 use crate::amount::{Bytes, Rate};
+use crate::app::App;
 use crate::attributed::Attributed;
 use crate::checkup::Finding;
+use crate::failure::Interrupted;
+use crate::left_there::{LeftThere, PREFIX};
 
 /// One copy that was measured.
 pub(crate) struct Measured {
@@ -26,28 +33,57 @@ pub(crate) struct Measured {
     pub attributed: Attributed,
 }
 
-/// Copies up and back over one session; what was made is removed, unless the process is interrupted or killed meanwhile.
+/// Copies up and back over one session; what was made is removed, also when the user interrupts it meanwhile. What is left
+/// because the process is killed or the host is out of reach is noted, and removed by the next call.
 ///
 /// - Errors: also if something stays on the host because it cannot be removed; they name it.
 pub(crate) async fn measure(
+    app: &App,
     client: &Client,
-    dir: &EntryPath,
+    place: &RemoteLocation,
+    host: &Target,
     over: &str,
 ) -> anyhow::Result<(Measured, Measured)> {
+    let mut clearing = app.clearing().await;
+    let state = &app.folders.state;
+    if let Err(error) = remove(client, LeftThere::of_earlier_runs(state, host)).await {
+        app.voice.note(&format!("an earlier run left something there: {error:#}"));
+    }
     let chance = RandomState::new().build_hasher().finish();
-    let scratch = Scratch::make(&std::env::temp_dir().join(format!("sft-doctor-{chance:016x}")))?;
-    let there = |what: &str| -> anyhow::Result<RemotePath> {
-        let name = format!("sft-doctor-{chance:016x}-{over}-{what}");
-        Ok(RemotePath { entry: dir.join(&Name::new(name.as_bytes())?)?, ending: Ending::Name })
+    let scratch = Scratch::make(&std::env::temp_dir().join(format!("{PREFIX}{chance:016x}")))?;
+    let there = |what: &str| -> anyhow::Result<EntryPath> {
+        let name = format!("{PREFIX}{chance:016x}-{over}-{what}");
+        Ok(place.path.entry.join(&Name::new(name.as_bytes())?)?)
     };
     let there = [there("first")?, there("second")?];
-    let mut made = Vec::new();
-    let measured = up_and_down(client, &there, &scratch, &mut made).await;
-    for entry in made {
-        let removed = client.remove(&entry, false).await;
+    let made = there.clone().map(|entry| LeftThere::note(state, host, entry)).into();
+    let there = there.map(|entry| RemotePath { entry, ending: Ending::Name });
+    let measured = {
+        let mut copying = pin!(up_and_down(client, &there, &scratch));
+        tokio::select! {
+            measured = &mut copying => measured,
+            () = clearing.interrupted() => {
+                // A source that changes makes its copy fail, and the host throws away what it has staged.
+                scratch.spoil();
+                let _ = timeout(CLEAR_MAX, copying).await;
+                Err(Interrupted::Other.into())
+            }
+        }
+    };
+    let is_interrupted = measured.as_ref().is_err_and(|error| error.is::<Interrupted>());
+    let patience = if is_interrupted { CLEAR_MAX } else { REMOVE_MAX };
+    let removed = timeout(patience, remove(client, made)).await;
+    removed.unwrap_or_else(|_| Err(anyhow!(OUT_OF_REACH)))?;
+    measured
+}
+
+async fn remove(client: &Client, made: Vec<LeftThere>) -> anyhow::Result<()> {
+    for left in made {
+        let entry = left.entry.clone();
+        let removed = left.remove(client).await;
         removed.with_context(|| format!("{entry} stays on the host: remove it when you may"))?;
     }
-    measured
+    Ok(())
 }
 
 impl Measured {
@@ -67,16 +103,13 @@ async fn up_and_down(
     client: &Client,
     there: &[RemotePath; 2],
     scratch: &Scratch,
-    made: &mut Vec<EntryPath>,
 ) -> anyhow::Result<(Measured, Measured)> {
     let [first, second] = ["first", "second"].map(|name| scratch.0.join(name));
     make(&first, BYTES_FIRST, 0).await?;
     let quick = up(client, &first, &there[0]).await?;
-    made.push(there[0].entry.clone());
     let size = (quick.rate() * SECONDS) as u64;
     make(&second, size.clamp(BYTES_FIRST, BYTES_MAX), 1).await?;
     let up = up(client, &second, &there[1]).await?;
-    made.push(there[1].entry.clone());
     let down = down(client, &there[1], &scratch.0.join("back")).await?;
     Ok((up, down))
 }
@@ -88,9 +121,8 @@ async fn up(client: &Client, from: &Path, to: &RemotePath) -> anyhow::Result<Mea
     let publish = PublishMode::CreateOnly;
     let options = PushOptions { publish, explain: true, ..PushOptions::default() };
     let summary = client.push(&[from.to_owned()], to, options, sink.clone()).await?;
-    let took = begun.elapsed();
     failed(&summary)?;
-    Ok(Measured { bytes, took, attributed: attributed(&sink, &mut events) })
+    Ok(measured(bytes, begun, &sink, &mut events))
 }
 
 async fn down(client: &Client, from: &RemotePath, to: &Path) -> anyhow::Result<Measured> {
@@ -98,10 +130,8 @@ async fn down(client: &Client, from: &RemotePath, to: &Path) -> anyhow::Result<M
     let begun = Instant::now();
     let options = PullOptions { explain: true, ..PullOptions::default() };
     let summary = client.pull(std::slice::from_ref(from), to, options, sink.clone()).await?;
-    let took = begun.elapsed();
     failed(&summary)?;
-    let bytes = std::fs::metadata(to)?.len();
-    Ok(Measured { bytes, took, attributed: attributed(&sink, &mut events) })
+    Ok(measured(std::fs::metadata(to)?.len(), begun, &sink, &mut events))
 }
 
 /// The one entry failed.
@@ -112,14 +142,17 @@ fn failed(summary: &sft_client::Summary) -> anyhow::Result<()> {
     }
 }
 
-fn attributed(sink: &EventSink, events: &mut tokio::sync::mpsc::Receiver<Event>) -> Attributed {
-    let mut far: Option<Shares> = None;
+fn measured(bytes: u64, begun: Instant, sink: &EventSink, events: &mut Receiver<Event>) -> Measured {
+    let (mut over, mut far): (Option<Instant>, Option<Shares>) = (None, None);
     while let Ok(event) = events.try_recv() {
-        if let Event::FarTimes { shares } = event {
-            far = Some(shares);
+        match event {
+            Event::Over { at } => over = Some(at),
+            Event::FarTimes { shares } => far = Some(shares),
+            _ => {}
         }
     }
-    Attributed::of(&sink.counters().times.shares(), far.as_ref())
+    let took = over.unwrap_or_else(Instant::now).saturating_duration_since(begun);
+    Measured { bytes, took, attributed: Attributed::of(&sink.counters().times.shares(), far.as_ref()) }
 }
 
 /// Content that nothing on the way can make smaller, and that differs with the seed.
@@ -151,6 +184,14 @@ impl Scratch {
         DirBuilder::new().mode(0o700).create(path)?;
         Ok(Self(path.to_owned()))
     }
+
+    /// Empties the files in it.
+    fn spoil(&self) {
+        for file in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            // Who reads it as it was goes on for a while, and is not waited for.
+            let _ = File::options().write(true).open(file.path()).and_then(|file| file.set_len(0));
+        }
+    }
 }
 
 impl Drop for Scratch {
@@ -160,6 +201,11 @@ impl Drop for Scratch {
     }
 }
 
+/// How long a host may take to hear that a copy is given up, and to remove what came.
+const CLEAR_MAX: Duration = Duration::from_secs(5);
+/// How long it may take to remove two files where nobody waits for the end.
+const REMOVE_MAX: Duration = Duration::from_secs(60);
+const OUT_OF_REACH: &str = "the host does not answer, and what was copied may stay there; the next `sft doctor --copy` of it removes that";
 const BYTES_FIRST: u64 = 4 << 20;
 const BYTES_MAX: u64 = 256 << 20;
 /// How long the large one should take.

@@ -33,6 +33,8 @@ pub(crate) struct Copying {
     told: Told,
     /// Since when nothing has moved, and who is waited for.
     stalled: Option<(Instant, String)>,
+    /// When it was over, where something was asked afterwards.
+    over: Option<Instant>,
     /// How long it took to connect.
     connecting: Option<Duration>,
     /// What the server's end waited for.
@@ -65,6 +67,7 @@ impl Copying {
             connected: false,
             told,
             stalled: None,
+            over: None,
             connecting: None,
             far: None,
             processor: processor_time(),
@@ -128,7 +131,7 @@ impl Copying {
         if self.voice.json() {
             return match event {
                 // It is in the result.
-                Event::FarTimes { .. } => Ok(()),
+                Event::Over { .. } | Event::FarTimes { .. } => Ok(()),
                 event => self.voice.object(event_object(&event)),
             };
         }
@@ -149,7 +152,7 @@ impl Copying {
             Event::Reconnecting { silent, reason } => voice.note(&reconnecting_line(silent, &reason)),
             Event::Reconnected => voice.note("connected again, and going on"),
             Event::Stalled { since, blame } => voice.note(&stalled_line(since, &blame)),
-            Event::Connected { .. } | Event::Moving | Event::FarTimes { .. } => {}
+            Event::Connected { .. } | Event::Moving | Event::Over { .. } | Event::FarTimes { .. } => {}
         };
         match &self.bar {
             Some(bar) => bar.say(tell),
@@ -163,6 +166,7 @@ impl Copying {
         match event {
             Event::Stalled { since, blame } => self.stalled = Some((*since, blamed(blame))),
             Event::Moving | Event::Reconnecting { .. } | Event::Reconnected => self.stalled = None,
+            Event::Over { at } => self.over = Some(*at),
             Event::FarTimes { shares } => self.far = Some(*shares),
             _ => {}
         }
@@ -171,7 +175,7 @@ impl Copying {
     fn finish(mut self, summary: &Summary) -> anyhow::Result<Exit> {
         self.bar = None;
         let snapshot = Snapshot::of(&self.counters);
-        let took = self.begun.elapsed();
+        let took = self.over.unwrap_or_else(Instant::now).saturating_duration_since(self.begun);
         let exit = exit_of(summary);
         let attributed = Attributed::of(&self.counters.times.shares(), self.far.as_ref());
         let processor = processor_time().saturating_sub(self.processor);
@@ -291,7 +295,7 @@ fn event_object(event: &Event) -> Map<String, Value> {
         Event::Moving => {
             put("event", "moving".into());
         }
-        Event::FarTimes { .. } => {}
+        Event::Over { .. } | Event::FarTimes { .. } => {}
     }
     object
 }

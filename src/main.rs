@@ -21,6 +21,7 @@ mod exit;
 mod failure;
 mod granted;
 mod known_paths;
+mod left_there;
 mod lifetime;
 mod listed;
 mod long;
@@ -42,6 +43,7 @@ mod told;
 mod under_way;
 mod voice;
 mod whereabouts;
+mod window;
 
 use std::process::ExitCode;
 

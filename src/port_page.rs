@@ -106,7 +106,10 @@ pub(crate) fn here(survey: &Survey, port: u16, wanted: Option<Transport>, form: 
             !same
         });
         let label = if page.is_empty() { "here" } else { "" };
-        let place = format!("{} on {}", transports.join(" and "), group.addresses.join(", "));
+        // What follows is a colon, which would make one more of those in an address.
+        let bracketed = |at: &String| if at.contains(':') { format!("[{at}]") } else { at.clone() };
+        let addresses: Vec<_> = group.addresses.iter().map(bracketed).collect();
+        let place = format!("{} on {}", transports.join(" and "), addresses.join(", "));
         let text = format!("{place}: {}", group.whose(survey.hidden, form));
         page += &columns::paragraph(label, &text, form.width);
         for holder in group.holders.iter().filter(|holder| !holder.command.is_empty()) {
@@ -322,7 +325,7 @@ mod tests {
         let mut all = [tcp, udp].concat();
         all.push(listener(Transport::Tcp, "127.0.0.1:80", &[]));
         let page = here(&survey(all.clone(), true), 80, None, &form(Some(60)));
-        let expected = "  here         tcp and udp on 0.0.0.0, ::: web\\u{1b}[2J 7,\n               web\\u{1b}[2J 8, user ada, since 2023-11-14\n               \
+        let expected = "  here         tcp and udp on 0.0.0.0, [::]: web\\u{1b}[2J 7,\n               web\\u{1b}[2J 8, user ada, since 2023-11-14\n               \
                         22:13\n               web --port 80 --with 'a long command'\n               web --port 80 --with 'a long command'\n               \
                         tcp on 127.0.0.1: a process that is hidden\n               from you, user ada\n";
         assert_eq!(page, expected);

@@ -28,32 +28,28 @@ impl Wire {
         }
         let dir = TempDir::with_prefix("sft-find-").unwrap();
         let person = Person::new(Path::new(SFT), dir.path().join("home")).with_key();
-        let machine = || {
-            let mut command = person.command(Path::new("unshare"));
-            command.args(["--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 3600"]);
-            let running = Running::start(command);
-            let began = Instant::now();
-            while running.stdout_so_far().is_empty() {
-                assert!(began.elapsed() < PATIENCE, "{}", running.stderr_so_far());
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            running
-        };
-        let (near, far) = (machine(), machine());
+        let (near, far) = (machine(&person, "near"), machine(&person, "far"));
         let wire = Self { near, far, person, dir };
-        let far = wire.far.pid();
-        wire.inside(
-            &wire.near,
-            &format!("ip link add wire0 type veth peer name wire1 && ip link set wire1 netns {far}"),
-        );
-        wire.inside(&wire.near, "ip addr add 192.0.2.1/24 dev wire0 && ip link set wire0 up");
-        wire.inside(&wire.far, "ip addr add 192.0.2.2/24 dev wire1 && ip link set wire1 up");
+        wire.join(&wire.far, "wire0", "192.0.2");
         Some(wire)
+    }
+
+    /// Another wire, from the near machine to this one, in a network of its own.
+    fn join(&self, far: &Running, wire: &str, network: &str) {
+        let pid = far.pid();
+        self.inside(
+            &self.near,
+            &format!(
+                "ip link add {wire} type veth peer name {wire}-far && ip link set {wire}-far netns {pid}"
+            ),
+        );
+        self.inside(&self.near, &format!("ip addr add {network}.1/24 dev {wire} && ip link set {wire} up"));
+        self.inside(far, &format!("ip addr add {network}.2/24 dev {wire}-far && ip link set {wire}-far up"));
     }
 
     fn command(&self, machine: &Running, program: &str, line: &[&str]) -> Command {
         let mut command = self.person.command(Path::new("nsenter"));
-        command.args(["-t", &machine.pid().to_string(), "-n", program]).args(line);
+        command.args(["-t", &machine.pid().to_string(), "-n", "-u", program]).args(line);
         command
     }
 
@@ -63,12 +59,16 @@ impl Wire {
 
     /// Serves on the far machine until it is dropped; gives its fingerprint too.
     fn serve(&self, more: &[&str]) -> (Running, String) {
+        self.serve_on(&self.far, more)
+    }
+
+    fn serve_on(&self, machine: &Running, more: &[&str]) -> (Running, String) {
         let folder = self.dir.path().join("served");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("file"), "found").unwrap();
         self.person.authorize(&self.person.public_key());
         let line = [&["serve", "--json", folder.to_str().unwrap()], more].concat();
-        let running = Running::start(self.command(&self.far, SFT, &line));
+        let running = Running::start(self.command(machine, SFT, &line));
         let began = Instant::now();
         while !running.stdout_so_far().contains('\n') {
             assert!(began.elapsed() < PATIENCE, "{}", running.stderr_so_far());
@@ -87,16 +87,66 @@ impl Wire {
 
     /// Looks until something is found: on a slow machine it takes longer to be announced.
     fn find_something(&self) -> serde_json::Value {
+        self.find_all(1).remove(0)
+    }
+
+    /// Looks until so many are found.
+    fn find_all(&self, count: usize) -> Vec<serde_json::Value> {
         let began = Instant::now();
         loop {
             let found = self.find(&["--json", "--for", "3s"]).objects();
-            if let [found] = &found[..] {
-                return found.clone();
+            if found.len() == count {
+                return found;
             }
-            assert!(found.is_empty(), "once each: {found:?}");
-            assert!(began.elapsed() < PATIENCE, "nothing is found");
+            assert!(found.len() < count, "once each: {found:?}");
+            assert!(began.elapsed() < PATIENCE, "{found:?} is all that is found");
         }
     }
+}
+
+/// A machine of its own name, as far as networks are concerned.
+fn machine(person: &Person, name: &str) -> Running {
+    let mut command = person.command(Path::new("unshare"));
+    let script = format!("hostname {name} && ip link set lo up && echo up && exec sleep 3600");
+    command.args(["--net", "--uts", "sh", "-c", &script]);
+    let running = Running::start(command);
+    let began = Instant::now();
+    while running.stdout_so_far().is_empty() {
+        assert!(began.elapsed() < PATIENCE, "{}", running.stderr_so_far());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running
+}
+
+#[test]
+fn servers_are_found_over_all_networks_and_each_once() {
+    let Some(wire) = Wire::new() else { return };
+    let third = machine(&wire.person, "third");
+    // The far machine is reached over two networks, and has an address in another one that comes first and leads nowhere.
+    wire.join(&wire.far, "wire2", "198.51.100");
+    wire.join(&third, "wire3", "203.0.113");
+    wire.inside(&wire.far, "ip link add out type veth peer name of && ip addr add 10.9.9.9/24 dev out");
+    wire.inside(&wire.far, "ip link set out up && ip link set of up");
+    let (_far, fingerprint) = wire.serve(&[]);
+    let (_third, _) = wire.serve_on(&third, &[]);
+    let mut found = wire.find_all(2);
+    found.sort_by_key(|found| found["host"].as_str().unwrap().to_owned());
+    assert_eq!((&found[0]["host"], &found[1]["host"]), (&"far.local".into(), &"third.local".into()));
+    for found in &found {
+        assert_eq!(found["fingerprint"], *fingerprint, "it has answered: {found}");
+        assert!(found["rtt_ms"].as_f64().is_some(), "{found}");
+    }
+    assert_eq!(found[1]["addresses"][0], "203.0.113.2");
+    let first = found[0]["addresses"][0].as_str().unwrap();
+    assert!(["192.0.2.2", "198.51.100.2"].contains(&first), "{found:?}");
+    // Either is used by its name alone; and so is the far machine when one of the two wires is cut.
+    let run = |line: &[&str]| Running::start(wire.command(&wire.near, SFT, line)).wait(PATIENCE);
+    for host in ["far.local", "third.local"] {
+        run(&["trust", "add", host, &fingerprint]).done();
+        assert_eq!(run(&["ls", &format!("{host}:")]).done().out(), "file\n");
+    }
+    wire.inside(&wire.near, "ip link set wire0 down");
+    assert_eq!(run(&["ls", "far.local:"]).done().out(), "file\n");
 }
 
 #[test]

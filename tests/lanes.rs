@@ -44,8 +44,14 @@ impl Journey {
 
     /// The same the other way.
     fn start_back(&self) -> Running {
+        self.start_back_by(&[])
+    }
+
+    fn start_back_by(&self, more: &[&str]) -> Running {
         std::fs::rename(self.world.local("it"), self.world.served("it")).unwrap();
-        self.world.start(args!["cp", "--json", "far:it", self.world.local("it")])
+        let mut line = args!["cp", "--json", "far:it", self.world.local("it")];
+        line.extend(more.iter().map(Into::into));
+        self.world.start(line)
     }
 
     /// Waits until so many bytes have arrived.
@@ -244,6 +250,25 @@ fn a_data_lane_that_goes_silent_holds_no_download_up() {
     let ran = journey.arrives(running);
     assert!(silenced.elapsed() < Duration::from_secs(45), "{:?}", silenced.elapsed());
     assert_eq!(count(&ran, "reconnecting"), 0, "the session goes on: {ran:?}");
+}
+
+/// There is no other lane by which it could be told from a slow receiver.
+#[test]
+fn the_only_data_lane_that_goes_silent_is_replaced() {
+    let one = ["--transport", "tcp", "--lanes", "1"];
+    for way in ["up", "down"] {
+        let journey = Journey::new(32 * MIB, 8 * MIB);
+        let mut running = if way == "up" { journey.start(&one) } else { journey.start_back_by(&one) };
+        journey.until(&mut running, 8 * MIB);
+        assert!(journey.relay.silence_busiest_tcp() > MIB, "a data lane");
+        journey.relay.rate(0);
+        let silenced = Instant::now();
+        let ran = journey.arrives(running);
+        assert!(silenced.elapsed() < Duration::from_secs(45), "{way}: {:?}", silenced.elapsed());
+        assert!(count(&ran, "lane-up") >= 2, "another was dialled: {ran:?}");
+        assert_eq!(count(&ran, "reconnecting"), 0, "the session goes on: {ran:?}");
+        assert_eq!(count(&ran, "stalled"), 1, "{way}: {ran:?}");
+    }
 }
 
 #[test]

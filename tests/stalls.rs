@@ -114,3 +114,17 @@ fn a_copy_says_where_the_time_went_when_asked() {
     let said = world.sft(args!["cp", world.local("it"), "srv:again"]).done().err();
     assert!(!said.contains("where the time went"), "{said}");
 }
+
+#[test]
+fn what_is_asked_about_a_copy_is_no_part_of_its_time() {
+    let world = World::new(SFT);
+    let relay = world.relay("far");
+    Dice::new(7).file(&world.local("it"), 1);
+    relay.udp(Fate::Delay(Duration::from_millis(750)));
+    relay.tcp(Fate::Delay(Duration::from_millis(750)));
+    let ran = world.sft(args!["cp", "--json", "--transport", "tcp", world.local("it"), "far:it"]).done();
+    let result = ran.objects().pop().unwrap();
+    let waited: f64 = result["waited"].as_object().unwrap().values().map(|part| part.as_f64().unwrap()).sum();
+    let took = result["seconds"].as_f64().unwrap();
+    assert!(took >= 1.5 && took - waited < 1.0, "an answer takes a second and a half: {result}");
+}

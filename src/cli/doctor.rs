@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use sft_client::{Client, RemoteLocation, TransportChoice};
+use sft_client::{Client, RemoteLocation, Target, TransportChoice};
 
 use crate::app::App;
 use crate::args::RemoteArgs;
@@ -13,6 +13,7 @@ use crate::checkup_here::{Clocks, Here};
 use crate::checkup_there::{self, Facts};
 use crate::copy_speed::{self, Measured};
 use crate::exit::Exit;
+use crate::failure::Interrupted;
 use crate::{columns, disk_speed, failure, place, probe};
 
 /// Find out why it does not work, or why it is slow
@@ -24,9 +25,11 @@ use crate::{columns, disk_speed, failure, place, probe};
 ///
 /// With a HOST, goes the way of a copy step by step: where the name leads, what each address answers over UDP and TCP,
 /// whether its key is trusted and yours is known, how long an answer takes, what the path loses, and how much goes each way over
-/// each transport from memory to memory, for a second and a half each. With --copy, a file of up
+/// each transport from memory to memory, for a second and a half each; on a long path over TCP also with twice as many
+/// connections, which shows whether their windows limit. With --copy, a file of up
 /// to 256 MiB is copied to HOST:DIR and back over each transport, from disk to disk, for about two seconds each, and
-/// removed at both ends, unless it is interrupted; that says what limits: a disk, a processor or the network.
+/// removed at both ends; that says what limits: a disk, a processor or the network. What a run that was killed or cut off has
+/// left on the host, the next one with --copy removes.
 ///
 /// Each line is `ok`, a `warning` (it works, and might work better) or a `problem` (it does not work), and under it stands
 /// what to type to mend it. The last line is the verdict.
@@ -98,9 +101,14 @@ async fn there(app: &App, host: &str, typed: &DoctorArgs) -> anyhow::Result<Exit
             .await
             .iter()
             .try_for_each(|finding| tell(app, finding))?;
-        checkup_there::memory(&client, over).await.iter().try_for_each(|finding| tell(app, finding))?;
+        let remote = typed.remote.over(transport);
+        let wider = async |lanes| app.client(&place, &remote.with_lanes(lanes)).await;
+        checkup_there::memory(&client, over, &mut facts, wider)
+            .await
+            .iter()
+            .try_for_each(|finding| tell(app, finding))?;
         if typed.copy {
-            exit = exit.worse(copy(app, &client, &place, over, &mut best).await?);
+            exit = exit.worse(copy(app, &client, &place, &reach.target, over, &mut best).await?);
         }
         client.close().await;
     }
@@ -120,11 +128,13 @@ async fn copy(
     app: &App,
     client: &Client,
     place: &RemoteLocation,
+    host: &Target,
     over: &str,
     best: &mut [Option<Measured>; 2],
 ) -> anyhow::Result<Exit> {
-    let (up, down) = match copy_speed::measure(client, &place.path.entry, over).await {
+    let (up, down) = match copy_speed::measure(app, client, place, host, over).await {
         Ok(measured) => measured,
+        Err(error) if error.is::<Interrupted>() => return Err(error),
         Err(error) => {
             tell(app, &Finding::problem(&format!("copy over {over}"), failure::sentence(&error)))?;
             return Ok(Exit::SomeFailed);

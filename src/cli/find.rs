@@ -1,6 +1,6 @@
 //! `sft find`: the servers that announce themselves on the local network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -49,45 +49,109 @@ pub(crate) async fn run(app: &App, typed: FindArgs) -> anyhow::Result<Exit> {
     let [udp, tcp] = SERVICES.map(|service| daemon.browse(service));
     let (udp, tcp) = (udp?, tcp?);
     let until = Instant::now() + typed.time;
-    let (mut seen, mut asking, mut count) = (BTreeSet::new(), JoinSet::new(), 0_u32);
+    let (mut known, mut asking) = (Known::default(), JoinSet::new());
     loop {
         let event = tokio::select! {
             Ok(event) = udp.recv_async() => event,
             Ok(event) = tcp.recv_async() => event,
             Some(Ok((found, answers))) = asking.join_next() => {
-                count += 1;
-                tell(app, &found, &answers)?;
+                known.take(found, answers).map_or(Ok(()), |(found, answers)| tell(app, &found, &answers))?;
                 continue;
             }
             () = sleep_until(until) => break,
         };
         if let ServiceEvent::ServiceResolved(service) = event
             && let Some(found) = Found::of(&service)
-            && seen.insert((found.name.clone(), found.port))
+            && let Some(found) = known.unasked(found)
         {
             asking.spawn(ask(found));
         }
     }
     while let Some(Ok((found, answers))) = asking.join_next().await {
-        count += 1;
-        tell(app, &found, &answers)?;
+        known.take(found, answers).map_or(Ok(()), |(found, answers)| tell(app, &found, &answers))?;
     }
+    known.silent().try_for_each(|(found, answers)| tell(app, found, answers))?;
     if let Ok(ended) = daemon.shutdown() {
         let _ = tokio::time::timeout(SHUTDOWN_MAX, ended.recv_async()).await;
     }
-    if count == 0 {
+    if known.is_empty() {
         app.voice.note(&format!("no server announced itself within {} s", typed.time.as_secs()));
     }
     Ok(Exit::Done)
 }
 
-async fn ask(found: Found) -> (Found, Answers) {
-    let address = SocketAddr::new(found.addresses[0], found.port);
-    let answers = probe::ask(&address.ip().to_string(), address, true, true).await;
-    (found, answers)
+/// Asks at all addresses side by side: a server has some in networks that are not this machine's. The one that answers comes
+/// first from then on.
+async fn ask(mut found: Found) -> (Found, Answers) {
+    let asked = found.addresses.iter().map(|ip| {
+        let address = SocketAddr::new(*ip, found.port);
+        tokio::spawn(async move { probe::ask(&address.ip().to_string(), address, true, true).await })
+    });
+    let asked: Vec<_> = asked.collect();
+    let mut first = None;
+    for (at, answers) in asked.into_iter().enumerate() {
+        let Ok(answers) = answers.await else { continue };
+        if !answers.keys().is_empty() {
+            found.addresses[..=at].rotate_right(1);
+            return (found, answers);
+        }
+        first = first.or(Some(answers));
+    }
+    (found, first.unwrap_or_default())
+}
+
+/// The servers that were heard of.
+#[derive(Default)]
+struct Known(BTreeMap<Key, Heard>);
+
+/// The name under which it is announced, and its port.
+type Key = (String, u16);
+
+#[derive(Default)]
+struct Heard {
+    asked: BTreeSet<IpAddr>,
+    told: bool,
+    silent: Option<(Found, Answers)>,
+}
+
+impl Known {
+    /// What is to be asked now that this was heard: what is heard over one network may have other addresses than over another.
+    fn unasked(&mut self, found: Found) -> Option<Found> {
+        let heard = self.0.entry(found.key()).or_default();
+        let addresses: Vec<_> =
+            found.addresses.iter().copied().filter(|ip| heard.asked.insert(*ip)).collect();
+        (!heard.told && !addresses.is_empty()).then_some(Found { addresses, ..found })
+    }
+
+    /// What is to be told now that this has answered, or has not.
+    fn take(&mut self, found: Found, answers: Answers) -> Option<(Found, Answers)> {
+        let heard = self.0.entry(found.key()).or_default();
+        if answers.keys().is_empty() {
+            heard.silent = Some((found, answers));
+            return None;
+        }
+        // The others may answer as well, and are where it is too.
+        let others = heard.asked.iter().filter(|ip| !found.addresses.contains(ip));
+        let addresses = found.addresses.iter().chain(others).copied().collect();
+        (!std::mem::replace(&mut heard.told, true)).then_some((Found { addresses, ..found }, answers))
+    }
+
+    /// Those that did not answer at any address.
+    fn silent(&self) -> impl Iterator<Item = (&Found, &Answers)> {
+        let silent = self.0.values().filter(|heard| !heard.told).filter_map(|heard| heard.silent.as_ref());
+        silent.map(|(found, answers)| (found, answers))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Found {
+    fn key(&self) -> Key {
+        (self.name.clone(), self.port)
+    }
+
     /// What an announcement says; none if it has no address that could be tried.
     fn of(service: &ResolvedService) -> Option<Self> {
         let service_type = SERVICES.iter().find_map(|known| service.fullname.strip_suffix(known))?;
@@ -185,6 +249,28 @@ mod tests {
             fingerprint: Some(fingerprint.into()),
             version: Some("1".into()),
         }
+    }
+
+    #[test]
+    fn a_server_is_told_once_whatever_addresses_it_has() {
+        let key = ServerKey([7; 32]);
+        let rtt = Duration::from_micros(1);
+        let yes = || Answers { tcp: None, udp: Some(UdpAnswer::Quic { rtt, native: Native::Yes(key) }) };
+        let no = || Answers { tcp: Some(TcpAnswer::Closed), udp: Some(UdpAnswer::Silent) };
+        let at = |address| found(address, 1303, "");
+        let mut known = Known::default();
+        assert!(known.unasked(at("10.9.9.9")).is_some());
+        assert!(known.take(at("10.9.9.9"), no()).is_none() && known.silent().count() == 1, "not yet");
+        assert!(known.unasked(at("10.9.9.9")).is_none(), "it was asked there");
+        assert!(known.unasked(at("192.0.2.1")).is_some(), "another network leads to another address");
+        let (told, _) = known.take(at("192.0.2.1"), yes()).unwrap();
+        assert_eq!(
+            told.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["192.0.2.1", "10.9.9.9"]
+        );
+        assert!(known.take(at("192.0.2.7"), yes()).is_none() && known.silent().count() == 0);
+        assert!(known.unasked(found("192.0.2.9", 1303, "")).is_none(), "it was told");
+        assert!(known.unasked(found("192.0.2.9", 4000, "")).is_some(), "that is another server");
     }
 
     #[test]

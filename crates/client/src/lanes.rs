@@ -2,7 +2,7 @@
 //! "Data lanes").
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sft_base::limits;
@@ -10,14 +10,18 @@ use sft_engine::Link;
 use sft_lane::{Connection, DataReceiver, DataSender, Dialer, Later, Pin, Transport, into_data};
 use sft_wire::message::{Attach, Close, Welcome};
 use sft_wire::{Code, ControlMessage};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::lane_plan::{LanePlan, Paths, plan};
 use crate::options::TransportChoice;
 
-/// What the lanes of one session can be made of.
+/// The lanes of one session: what they can be made of, and whether they are doubted.
 #[derive(Debug)]
-pub(crate) struct Lanes(Mutex<Option<Means>>);
+pub(crate) struct Lanes {
+    means: Mutex<Option<Means>>,
+    doubted: Arc<Notify>,
+}
 
 /// Taken when the first transfer begins.
 #[derive(Debug)]
@@ -47,20 +51,27 @@ pub(crate) struct Means {
 impl Lanes {
     /// Lanes that are not there yet.
     pub(crate) fn new(means: Means) -> Self {
-        Self(Mutex::new(Some(means)))
+        Self { means: Mutex::new(Some(means)), doubted: Arc::default() }
     }
 
     /// Brings them up, the first time that this is called; they end with the link.
     pub(crate) fn begin(&self, link: &Link, welcome: &Welcome) {
-        let means = self.0.lock().expect("no holder of this lock panics").take();
+        let means = self.means.lock().expect("no holder of this lock panics").take();
         if let Some(means) = means {
             let Means { dialer, host, pin, address, transport, rtt, data, later, choice, wanted } = means;
             let (session, secret) = (welcome.session, welcome.attach_secret);
             let joiner = Joiner { link: link.clone(), session, secret, dialer, host, pin, address };
-            let keeper = Keeper { joiner, transport, rtt, data, later, choice, wanted };
+            let doubted = self.doubted.clone();
+            let keeper = Keeper { joiner, transport, rtt, data, later, choice, wanted, doubted };
             let lanes_max = (welcome.lanes_max as usize).min(limits::LANES_MAX);
             tokio::spawn(keeper.keep(lanes_max));
         }
+    }
+
+    /// Nothing comes through those that are up: brings up another one over TCP beside them, on which what they carry can be sent
+    /// again. If that comes through, whoever sends knows which of them are silent.
+    pub(crate) fn doubt(&self) {
+        self.doubted.notify_one();
     }
 }
 
@@ -73,6 +84,7 @@ struct Keeper {
     later: Option<Later>,
     choice: TransportChoice,
     wanted: Option<usize>,
+    doubted: Arc<Notify>,
 }
 
 /// Lets connections join the session.
@@ -116,7 +128,7 @@ impl Keeper {
         let plan = plan(paths, self.choice, self.wanted);
         tracing::debug!(?paths, ?plan, "data lanes are planned");
         self.begin(plan, second).await;
-        self.make_good(plan).await;
+        self.make_good(plan, lanes_max).await;
     }
 
     /// The second connection, when it comes soon. A longer wait would delay the first byte more than a lane is worth.
@@ -161,7 +173,7 @@ impl Keeper {
     }
 
     /// Replaces lanes that are lost, less and less often while that fails.
-    async fn make_good(&mut self, plan: LanePlan) {
+    async fn make_good(&mut self, plan: LanePlan, lanes_max: usize) {
         let mut lanes = self.joiner.link.lanes();
         let mut wait = REPLACE_WAIT_MIN;
         loop {
@@ -172,8 +184,18 @@ impl Keeper {
             }
             if tcp >= plan.tcp {
                 wait = REPLACE_WAIT_MIN;
-                if lanes.changed().await.is_err() {
-                    return;
+                tokio::select! {
+                    changed = lanes.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                    }
+                    () = self.doubted.notified(), if plan.tcp > 0 => {
+                        if tcp >= lanes_max {
+                            self.give_up_oldest();
+                        }
+                        self.add_tcp(1).await;
+                    }
                 }
                 continue;
             }
@@ -181,6 +203,14 @@ impl Keeper {
             wait = (wait * 2).min(REPLACE_WAIT_MAX);
             self.add_tcp(plan.tcp - tcp).await;
         }
+    }
+
+    /// Ends the TCP lane that has been up for longest, to make room for another.
+    fn give_up_oldest(&self) {
+        let link = &self.joiner.link;
+        let oldest =
+            link.lanes().borrow().iter().find(|lane| lane.transport == Transport::Tcp).map(|lane| lane.id);
+        oldest.into_iter().for_each(|id| link.give_up_lane(id));
     }
 
     /// Data beside the control lane, where that is QUIC and not in use yet.

@@ -23,6 +23,8 @@ pub struct PathFacts {
     pub rtt: Duration,
     /// What QUIC has found out; none over TCP.
     pub quic: Option<QuicPath>,
+    /// TCP connections that carry data at present.
+    pub tcp_lanes: usize,
 }
 
 impl Client {
@@ -30,7 +32,10 @@ impl Client {
     pub async fn path(&self) -> Result<PathFacts, ConnectError> {
         let session = self.session().await?;
         let connection = session.link().connection();
+        let lanes = session.link().lanes();
+        let tcp_lanes = lanes.borrow().iter().filter(|lane| lane.transport == Transport::Tcp).count();
         Ok(PathFacts {
+            tcp_lanes,
             transport: connection.transport(),
             address: connection.remote_address(),
             rtt: connection.rtt(),

@@ -98,6 +98,11 @@ impl Session {
         self.lanes.begin(&self.link, &self.welcome);
     }
 
+    /// Says that nothing comes through the data lanes there are, though both ends wait for it.
+    pub(crate) fn doubt_lanes(&self) {
+        self.lanes.doubt();
+    }
+
     /// Asks for a transfer. Its port is open before the other side hears of it.
     pub(crate) async fn begin_transfer(&self, op: &Op) -> Begun {
         let answers = self.number().await;

@@ -3,6 +3,7 @@
 //! A silent hang is the worst answer a program can give. Who is waited for is known from what this end waits for and, where it
 //! waits for the other, from what the server says that it waits for itself (spec/wire.md, "times").
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,17 +14,19 @@ use sft_wire::message::{Body, Op};
 use crate::session::Session;
 
 /// Watches a transfer for as long as the future lives: tells [`Event::Stalled`] when nothing has moved for
-/// [`STALLED_AFTER`], again when somebody else is waited for, and [`Event::Moving`] when it goes on.
+/// [`STALLED_AFTER`], again when somebody else is waited for, and [`Event::Moving`] when it goes on. Where both ends wait for
+/// what is between, it has another lane brought up.
 pub(crate) async fn watch(session: &Session, transfer: u64, events: &EventSink) {
-    let mut seen = Sign::of(session, events.counters());
+    let mut recent = VecDeque::from([(Instant::now(), Sign::of(session, events.counters()))]);
     let mut since = Instant::now();
     let mut told = None;
+    let mut doubted: Option<Instant> = None;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let sign = Sign::of(session, events.counters());
-        if sign.has_moved_since(&seen) {
-            (seen, since) = (sign, Instant::now());
-        }
+        let (now, sign) = (Instant::now(), Sign::of(session, events.counters()));
+        since = last_movement(&recent, &sign).map_or(since, |moved| since.max(moved));
+        recent.push_back((now, sign));
+        recent.retain(|(at, _)| now - *at <= STALLED_AFTER);
         // What this system still takes while nothing is heard any more gets nobody on.
         let silent = session.link().silence();
         let stood = since.elapsed().max(silent);
@@ -34,8 +37,12 @@ pub(crate) async fn watch(session: &Session, transfer: u64, events: &EventSink) 
             continue;
         }
         let blame = find_out(session, transfer, events.counters(), silent).await;
-        let since = Instant::now().checked_sub(stood).unwrap_or(since);
+        if blame == Blame::Network && doubted.is_none_or(|at| at.elapsed() >= STALLED_AFTER) {
+            session.doubt_lanes();
+            doubted = Some(Instant::now());
+        }
         if told.as_ref() != Some(&blame) {
+            let since = Instant::now().checked_sub(stood).unwrap_or(since);
             events.tell(Event::Stalled { since, blame: blame.clone() });
             told = Some(blame);
         }
@@ -52,7 +59,8 @@ pub(crate) async fn tell_far_times(session: &Session, transfer: u64, events: &Ev
 /// What moves when a transfer gets on.
 struct Sign {
     counts: [u64; 6],
-    carried: u64,
+    /// Bytes that each lane has carried, by its number.
+    carried: Vec<(u64, u64)>,
 }
 
 impl Sign {
@@ -69,10 +77,20 @@ impl Sign {
         Self { counts: counts.map(read), carried: session.link().bytes_carried() }
     }
 
-    /// Questions whether anyone is there, and answers, do not count.
-    fn has_moved_since(&self, other: &Self) -> bool {
-        self.counts != other.counts || self.carried.abs_diff(other.carried) >= BYTES_COUNT
+    /// Between two looks that are [`STALLED_AFTER`] apart at most; questions whether anyone is there, and answers, do not count.
+    fn has_moved_since(&self, earlier: &Self) -> bool {
+        let before = |lane| {
+            let known = earlier.carried.iter().find(|(other, _)| *other == lane);
+            known.map_or(0, |(_, bytes)| *bytes)
+        };
+        let grown: u64 = self.carried.iter().map(|(lane, bytes)| bytes.saturating_sub(before(*lane))).sum();
+        self.counts != earlier.counts || grown >= BYTES_COUNT
     }
+}
+
+/// When something moved for the last time, as far as these looks tell: none if nothing did.
+fn last_movement(looks: &VecDeque<(Instant, Sign)>, now: &Sign) -> Option<Instant> {
+    looks.iter().rev().find(|(_, sign)| now.has_moved_since(sign)).map(|(at, _)| *at)
 }
 
 /// What the server says about a transfer.
@@ -134,7 +152,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// Silence that several pings could not end.
 const PINGS_LOST: Duration = Duration::from_millis(limits::PING_AFTER_MS + 3_000);
-/// What lanes carry while nothing moves: pings, probes, questions and answers of this file. Less than this in ten seconds.
+/// More than what a QUIC connection carries in [`STALLED_AFTER`] while nothing moves: pings, probes, and each second a question
+/// of this file and its answer, 3 KiB in all. Less than what the slowest limit lets through in that time.
 const BYTES_COUNT: u64 = 16 << 10;
 
 #[cfg(test)]
@@ -167,10 +186,36 @@ mod tests {
 
     #[test]
     fn a_ping_is_no_movement() {
-        let sign = |settled, carried| Sign { counts: [0, 0, settled, 0, 0, 0], carried };
+        let sign = |settled, carried| Sign { counts: [0, 0, settled, 0, 0, 0], carried: vec![(0, carried)] };
         assert!(!sign(1, 1000).has_moved_since(&sign(1, 200)));
         assert!(sign(2, 200).has_moved_since(&sign(1, 200)), "an entry was settled");
-        assert!(sign(1, BYTES_COUNT).has_moved_since(&sign(1, 0)), "half a piece came");
-        assert!(sign(1, 0).has_moved_since(&sign(1, BYTES_COUNT)), "a lane went, another came");
+        assert!(sign(1, BYTES_COUNT).has_moved_since(&sign(1, 0)), "part of a piece came");
+        assert!(!sign(1, 0).has_moved_since(&sign(1, BYTES_COUNT)), "a lane that is lost brings nothing");
+        let another = Sign { carried: vec![(1, BYTES_COUNT)], ..sign(1, 0) };
+        assert!(another.has_moved_since(&sign(1, BYTES_COUNT)), "another lane does");
+    }
+
+    /// What moves is so many bytes a second, until 20 seconds have passed; from then on there is only what asks after it.
+    fn movement_after_a_stall(rate: u64, seconds: u64) -> u64 {
+        let begun = Instant::now();
+        let at = |second| begun + Duration::from_secs(second);
+        let (mut looks, mut since) = (VecDeque::new(), begun);
+        let mut carried = 0;
+        for second in 0..seconds {
+            carried += if second < 20 { rate } else { 300 };
+            let sign = Sign { counts: [0; 6], carried: vec![(0, carried)] };
+            since = last_movement(&looks, &sign).map_or(since, |moved| since.max(moved));
+            looks.push_back((at(second), sign));
+            looks.retain(|(look, _)| at(second) - *look <= STALLED_AFTER);
+        }
+        (since - begun).as_secs()
+    }
+
+    #[test]
+    fn questions_never_add_up_to_movement() {
+        for rate in [sft_base::limits::RATE_MIN, 1 << 20] {
+            assert!((17..=19).contains(&movement_after_a_stall(rate, 20)), "it moves");
+            assert!((17..=19).contains(&movement_after_a_stall(rate, 600)), "it has stood still since");
+        }
     }
 }

@@ -450,6 +450,7 @@ async fn watched(
 ) -> Outcome {
     let outcome = with(stalls::watch(session, transfer, events), running).await;
     if explain && outcome.is_ok() {
+        events.tell(Event::Over { at: Instant::now() });
         stalls::tell_far_times(session, transfer, events).await;
     }
     outcome

@@ -399,6 +399,10 @@ async fn measurements_are_bounded_in_number_and_one_at_a_time() {
     write(&mut parts, Request { id: 2, op: up(1, 1) }.into()).await;
     let (id, error) = refusal(&mut parts).await;
     assert_eq!((id, error.code), (2, Code::BUSY));
+    let mut other = by_hand(&served).await;
+    write(&mut other, Request { id: 1, op: up(1, 1) }.into()).await;
+    let (_, error) = refusal(&mut other).await;
+    assert_eq!(error.code, Code::BUSY, "an identity has one at a time, in whatever session");
     let measured = loop {
         if let Some((1, false, Body::Measured { bytes, .. })) = replies(read(&mut parts).await) {
             break bytes;
@@ -415,6 +419,30 @@ async fn measurements_are_bounded_in_number_and_one_at_a_time() {
     write(&mut parts, Request { id: 100, op: up(1, 1) }.into()).await;
     let (id, error) = refusal(&mut parts).await;
     assert_eq!((id, error.code), (100, Code::LIMIT));
+
+    // Who reads no answers keeps no place.
+    fs::create_dir(served.home.path().join("served/d")).unwrap();
+    for number in 0..3000 {
+        fs::write(served.home.path().join(format!("served/d/{}{number:04}", "x".repeat(240))), "").unwrap();
+    }
+    let mut deaf = by_hand(&served).await;
+    for id in 1..limits::REQUESTS_OPEN_MAX as u64 {
+        write(&mut deaf, Request { id, op: Op::List { path: path("d") } }.into()).await;
+    }
+    write(&mut deaf, Request { id: 100, op: up(1 << 20, 1) }.into()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let free = async {
+        for id in 2.. {
+            write(&mut other, Request { id, op: up(1, 1) }.into()).await;
+            if replies(read(&mut other).await).is_some_and(|(_, more, _)| more) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // Before its session is held for lost, which would free the place too.
+    let in_time = Duration::from_millis(limits::SILENCE_MAX_MS - 5_000);
+    tokio::time::timeout(in_time, free).await.expect("the place is given back");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,7 +65,12 @@ pub enum Event {
     },
     /// What had stalled goes on.
     Moving,
-    /// The transfer is over, and the server has said what its end waited for.
+    /// The transfer is over; what is asked about it afterwards is no part of its time.
+    Over {
+        /// Since when.
+        at: Instant,
+    },
+    /// The server has said what its end of the transfer that is over waited for.
     FarTimes {
         /// For how long.
         shares: Shares,

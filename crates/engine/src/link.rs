@@ -181,8 +181,8 @@ impl Link {
         tokio::spawn(self.clone().read_lane(id, transport, receiver));
     }
 
-    /// Ends a data lane over TCP that is silent; the client dials another.
-    pub(crate) fn give_up_lane(&self, id: u64) {
+    /// Ends a data lane over TCP that is silent; the client dials another. What it carried is sent again.
+    pub fn give_up_lane(&self, id: u64) {
         self.0.lanes.send_if_modified(|lanes| {
             let silent = lanes.iter().position(|lane| lane.id == id && lane.transport == Transport::Tcp);
             silent.map(|place| lanes.remove(place).sender.give_up()).is_some()
@@ -194,9 +194,9 @@ impl Link {
         self.0.lanes.subscribe()
     }
 
-    /// Bytes that the lanes that are up have carried so far, both ways, headers and repetitions included.
-    pub fn bytes_carried(&self) -> u64 {
-        self.0.lanes.borrow().iter().map(|lane| lane.sender.bytes_carried()).sum()
+    /// Bytes that each of the lanes that are up has carried so far, by its number: both ways, headers and repetitions included.
+    pub fn bytes_carried(&self) -> Vec<(u64, u64)> {
+        self.0.lanes.borrow().iter().map(|lane| (lane.id, lane.sender.bytes_carried())).collect()
     }
 
     pub(crate) fn measures(&self) -> &Measures {

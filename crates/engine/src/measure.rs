@@ -2,8 +2,9 @@
 //!
 //! What travels is filler, which whoever gets it counts and drops. It says nothing of disks, nor of hashing.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -38,8 +39,13 @@ pub(crate) struct Measures {
 #[derive(Debug)]
 pub struct MeasureTurn {
     link: Link,
+    _who: Measuring,
     _place: OwnedSemaphorePermit,
 }
+
+/// Who has something measured, until it is dropped.
+#[derive(Debug)]
+struct Measuring(String);
 
 /// Filler that comes, counted.
 #[derive(Debug)]
@@ -59,23 +65,24 @@ impl Measures {
 }
 
 impl Link {
-    /// Leave for a peer to have something measured.
+    /// Leave for a peer of this identity to have something measured.
     ///
-    /// - Errors: `busy` while another measurement is under way in this session, or too many in this process; `limit` when the
-    ///   session has had [`limits::MEASURES_MAX`].
-    pub fn begin_measure(&self) -> Result<MeasureTurn, WireError> {
+    /// - Errors: `busy` while another measurement is under way in this session or for `who`, or too many in this process;
+    ///   `limit` when the session has had [`limits::MEASURES_MAX`].
+    pub fn begin_measure(&self, who: &str) -> Result<MeasureTurn, WireError> {
         let measures = self.measures();
         if measures.begun.load(Ordering::Relaxed) >= limits::MEASURES_MAX {
             let text = format!("a session has {} measurements and no more", limits::MEASURES_MAX);
             return Err(Code::LIMIT.because(text));
         }
         let busy = || Code::BUSY.because("another measurement is under way; try again in a few seconds");
+        let who = Measuring::begin(who).ok_or_else(busy)?;
         let place = PLACES.clone().try_acquire_owned().map_err(|_| busy())?;
         if measures.at_work.swap(true, Ordering::Relaxed) {
             return Err(busy());
         }
         measures.begun.fetch_add(1, Ordering::Relaxed);
-        Ok(MeasureTurn { link: self.clone(), _place: place })
+        Ok(MeasureTurn { link: self.clone(), _who: who, _place: place })
     }
 
     /// Sends filler over all data lanes that are up until the bytes or the time are used up: what the lanes took.
@@ -139,6 +146,20 @@ impl Drop for MeasureTurn {
     }
 }
 
+impl Measuring {
+    /// None while the same identity has something else measured, whatever session that is in.
+    fn begin(who: &str) -> Option<Self> {
+        let mut all = MEASURING.lock().expect("no holder of this lock panics");
+        all.insert(who.to_owned()).then(|| Self(who.to_owned()))
+    }
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        MEASURING.lock().expect("no holder of this lock panics").remove(&self.0);
+    }
+}
+
 /// Sends one frame after the other while there are bytes left.
 async fn send_frames(lane: DataSender, left: Arc<AtomicU64>, taken: Arc<AtomicU64>) {
     let takes_all = |left: u64| Some(left.saturating_sub(FRAME_BYTES));
@@ -161,6 +182,8 @@ async fn send_frames(lane: DataSender, left: Arc<AtomicU64>, taken: Arc<AtomicU6
 static FILLER: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; FRAME_BYTES as usize]));
 /// Measurements of all sessions at a time.
 static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(4)));
+/// Identities that have something measured; no more than [`PLACES`].
+static MEASURING: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 /// Small enough to come whole over a slow line.
 const FRAME_BYTES: u64 = 64 << 10;
 /// Frames on their way into one QUIC connection.

@@ -4,10 +4,11 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sft_auth::{Grant, Rights};
 use sft_base::{EntryPath, limits};
 use sft_engine::{
-    EventSink, Link, Manner, ReceiveJob, Reception, SendJob, SendSource, SessionEvent, TransferError,
-    TransferPort, View, Wait, send, unapplied_on_wire, wire_error,
+    EventSink, Link, Manner, Measured, ReceiveJob, Reception, SendJob, SendSource, SessionEvent,
+    TransferError, TransferPort, View, Wait, send, unapplied_on_wire, wire_error,
 };
 use sft_store::{Attributes, Stat};
 use sft_wire::message::{Body, Entry, Op, Pull, PullSource, Push, Reply, Request, Window};
@@ -60,7 +61,7 @@ async fn answer(link: &Link, view: View, request: Request, port: Option<Transfer
             let body = times(link, transfer).unwrap_or_else(|error| Body::Failed { error });
             link.send(Reply { id, more: false, body }).await;
         }
-        Op::Measure { down, bytes, millis } => measure(link, id, down, bytes, millis).await,
+        Op::Measure { down, bytes, millis } => measure(link, &view, id, down, bytes, millis).await,
         op => {
             let done = tokio::task::spawn_blocking(move || answer_at_once(&view, op)).await;
             let body = match done {
@@ -114,21 +115,34 @@ fn answer_at_once(view: &View, op: Op) -> Result<Body, WireError> {
     })
 }
 
-async fn measure(link: &Link, id: u64, down: bool, bytes: u64, millis: u64) {
-    let _turn = match link.begin_measure() {
-        Ok(turn) => turn,
-        Err(error) => return link.send(failed(id, error)).await,
-    };
+async fn measure(link: &Link, view: &View, id: u64, down: bool, bytes: u64, millis: u64) {
     let time = Duration::from_millis(millis);
-    let measured = if down {
-        link.send_filler(bytes, time).await
-    } else {
-        let mut counting = link.count_filler();
-        link.send(Reply { id, more: true, body: Body::Ok {} }).await;
-        counting.until(bytes, time + MEASURE_GRACE).await
+    // Its place is free again before the answer, which goes out when the client reads.
+    let measured = match link.begin_measure(measurer(view.grant())) {
+        Ok(_turn) if down => Ok(link.send_filler(bytes, time).await),
+        Ok(_turn) => count_filler(link, id, bytes, time).await,
+        Err(error) => Err(error),
     };
-    let micros = measured.took.as_micros() as u64;
-    link.send(Reply { id, more: false, body: Body::Measured { bytes: measured.bytes, micros } }).await;
+    let body = match measured {
+        Ok(Measured { bytes, took }) => Body::Measured { bytes, micros: took.as_micros() as u64 },
+        Err(error) => Body::Failed { error },
+    };
+    link.send(Reply { id, more: false, body }).await;
+}
+
+/// Says that it is ready, and counts; a client that does not read is not waited for.
+async fn count_filler(link: &Link, id: u64, bytes: u64, time: Duration) -> Result<Measured, WireError> {
+    let mut counting = link.count_filler();
+    let ready = link.send(Reply { id, more: true, body: Body::Ok {} });
+    if tokio::time::timeout(MEASURE_GRACE, ready).await.is_err() {
+        return Err(Code::BUSY.because("too many answers wait to be read before anything can be measured"));
+    }
+    Ok(counting.until(bytes, time + MEASURE_GRACE).await)
+}
+
+/// Whose measurement it is: those who have no right at all are one.
+fn measurer(grant: &Grant) -> &str {
+    if grant.rights() == Rights::NONE { "" } else { grant.identity() }
 }
 
 fn times(link: &Link, transfer: u64) -> Result<Body, WireError> {
@@ -277,7 +291,7 @@ fn too_many_transfers() -> WireError {
 
 /// A generous guess at what an entry takes besides its name and target.
 const ENTRY_BYTES: usize = 80;
-/// How long what was sent in time may take to come.
+/// How long what was sent in time may take to come, and the word that all is ready to go.
 const MEASURE_GRACE: Duration = Duration::from_millis(500);
 /// What the process's umask narrows.
 const NEW_DIR_MODE: u32 = 0o777;
