@@ -37,7 +37,7 @@ class Pipe:
         self.server.__exit__()
 
     def tools(self) -> list[Tool]:
-        return [Tool("TCP pipe in clear", "limit", self.command, self.server.pid, tcp=True)]
+        return [Tool("TCP pipe in clear", "limit", self.command, lambda: self.server.pid, tcp=True)]
 
     def command(self, task: Task) -> list[str]:
         return [*self.program, task.way, self.path.address, str(PIPE_PORT), str(task.source), str(task.into)]
@@ -65,7 +65,7 @@ class RsyncDaemon:
         self.server.__exit__()
 
     def tools(self) -> list[Tool]:
-        return [Tool("rsync daemon in clear", "rival", self.command, self.server.pid, tcp=True, repeats=True)]
+        return [Tool("rsync daemon in clear", "rival", self.command, lambda: self.server.pid, tcp=True, repeats=True)]
 
     def command(self, task: Task) -> list[str]:
         def remote(path: Path) -> str:
@@ -99,7 +99,7 @@ class Nginx:
         self.server.__exit__()
 
     def tools(self) -> list[Tool]:
-        return [Tool("curl from nginx, TLS", "rival", self.command, self.server.pid, ways=("down",), tcp=True,
+        return [Tool("curl from nginx, TLS", "rival", self.command, lambda: self.server.pid, ways=("down",), tcp=True,
                      files_only=True)]
 
     def command(self, task: Task) -> list[str]:

@@ -11,7 +11,8 @@ LOOPBACK_BYTES_S = 1_000_000_000
 def tools(path: OpenPath, ssh: Ssh) -> list[Tool]:
     """qcp with both congestion controls that it offers for use."""
     def tool(name: str, congestion: str) -> Tool:
-        return Tool(name, "rival", lambda task: command(path, ssh, task, congestion), ssh.server.pid)
+        return Tool(name, "rival", lambda task: command(path, ssh, task, congestion),
+                    lambda: ssh.server.pid)
 
     return [tool("qcp, told the rate", "cubic"), tool("qcp, told the rate, bbr", "bbr")]
 
