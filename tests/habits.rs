@@ -80,6 +80,26 @@ fn sources_that_would_land_at_one_name_are_refused() {
 }
 
 #[test]
+fn directories_of_one_name_are_merged() {
+    let world = World::new(SFT);
+    for root in [world.local(""), world.root().to_owned()] {
+        Tree::new(root)
+            .dir("a/sub")
+            .dir("b/sub")
+            .file("a/sub/x", 1)
+            .file("b/sub/y", 2)
+            .dir("a/none")
+            .dir("b/none");
+    }
+    let (a, b) = (with_end(&world.local("a"), "/."), with_end(&world.local("b"), "/."));
+    world.sft(args!["cp", a, b, "srv:new"]).done();
+    world.sft(args!["cp", "srv:a/.", "srv:b/.", world.local("new")]).done();
+    for new in [world.served("new"), world.local("new")] {
+        assert!(new.join("sub/x").is_file() && new.join("sub/y").is_file() && new.join("none").is_dir());
+    }
+}
+
+#[test]
 fn a_slash_after_a_name_means_a_directory_on_a_host_too() {
     let world = World::new(SFT);
     Tree::new(world.root()).file("f", 1).dir("d").file("d/in", 1).link("link", "d");

@@ -2,6 +2,7 @@
 //! (spec/store.md, "Durability"). Runs where blocking is allowed, one step of a transfer at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sft_base::{EntryPath, Verified};
 use sft_store::{Attributes, NewDir, Publish, Staged};
@@ -31,8 +32,8 @@ pub(crate) enum What {
         /// The number of the new directory that it is staged in.
         within: Option<u64>,
     },
-    /// A new directory gets its name, with what is staged in it.
-    NewDir { dir: Arc<dyn NewDir>, target: EntryPath },
+    /// A new directory gets its name, with what is staged in it; unless it was made by somebody else, which is noted.
+    NewDir { dir: Arc<dyn NewDir>, target: EntryPath, was_found: Arc<AtomicBool> },
     /// A link is made.
     Link { points_to: Vec<u8>, target: EntryPath, how: Publish, attributes: Attributes },
     /// It has its name, which is to be durable.
@@ -90,7 +91,10 @@ fn publish(view: &View, batch: Vec<Commit>) -> Vec<Committed> {
             What::Content { staged, verified, target, how, attributes, withheld, within: _ } => {
                 with(withheld, view.publish(staged, verified, &target, how, &attributes))
             }
-            What::NewDir { dir, target } => view.publish_dir(&*dir, &target).map(|()| Vec::new()),
+            What::NewDir { dir, target, was_found } => view.publish_dir(&*dir, &target).map(|made| {
+                was_found.store(!made, Ordering::Relaxed);
+                Vec::new()
+            }),
             What::Link { points_to, target, how, attributes } => {
                 with(Vec::new(), view.publish_link(&points_to, &target, how, &attributes))
             }

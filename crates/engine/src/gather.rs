@@ -21,9 +21,11 @@ pub(crate) struct Gather {
     dirs: HashMap<u64, Gathered>,
     numbers: HashMap<EntryPath, u64>,
     /// Those on the way to the entry that was offered last, the outermost first.
-    open: Vec<u64>,
-    /// In which something waits, and since when.
+    open: Vec<(u64, EntryPath)>,
+    /// In which a file waits, and until when.
     waiting: VecDeque<(Instant, u64)>,
+    /// Which wait for a first file, and until when.
+    empty: VecDeque<(Instant, u64)>,
 }
 
 struct Gathered {
@@ -42,18 +44,21 @@ struct Gathered {
 
 impl Gather {
     /// Notes what was offered, beginning with number `first`.
-    pub(crate) fn offered(&mut self, first: u64, entries: &[Entry], ready: &mut Vec<Commit>) {
+    pub(crate) fn offered(&mut self, first: u64, entries: &[Entry], is_last: bool, ready: &mut Vec<Commit>) {
         for (entry, number) in entries.iter().zip(first..) {
             match entry.kind {
                 EntryKind::Dir => self.begin(number, &entry.path),
-                EntryKind::DirEnd => self.end(ready),
+                EntryKind::DirEnd => self.end(&entry.path, ready),
                 _ if is_small(entry) => {
-                    if let Some(dir) = self.open.last().and_then(|number| self.dirs.get_mut(number)) {
+                    if let Some(dir) = self.open.last().and_then(|(number, _)| self.dirs.get_mut(number)) {
                         dir.lacking += 1;
                     }
                 }
                 _ => {}
             }
+        }
+        if is_last {
+            self.end_all(ready);
         }
     }
 
@@ -89,10 +94,11 @@ impl Gather {
         if let What::NewDir { dir: new, .. } = &commit.what {
             dir.new = Some(new.clone());
             dir.commits.push(commit);
+            self.empty.push_back((Instant::now() + EMPTY_MAX, number));
             self.release_if_complete(number, ready);
         } else {
             if dir.commits.len() == 1 {
-                self.waiting.push_back((Instant::now(), number));
+                self.waiting.push_back((Instant::now() + WAIT_MAX, number));
             }
             dir.commits.push(commit);
             self.came(number, ready);
@@ -101,38 +107,56 @@ impl Gather {
 
     /// When something will have waited for too long; none while nothing waits.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
-        while let Some((since, number)) = self.waiting.front() {
-            if self.dirs.contains_key(number) {
-                return Some(*since + WAIT_MAX);
-            }
-            self.waiting.pop_front();
-        }
-        None
+        self.first().map(|(deadline, _)| deadline)
     }
 
     /// Lets go of what has waited for too long.
     pub(crate) fn release_late(&mut self, ready: &mut Vec<Commit>) {
-        while self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
-            if let Some((_, number)) = self.waiting.pop_front() {
-                self.release(number, ready);
-            }
+        while let Some((_, number)) = self.first().filter(|(deadline, _)| *deadline <= Instant::now()) {
+            self.release(number, ready);
         }
     }
 
+    fn first(&mut self) -> Option<(Instant, u64)> {
+        let dirs = &self.dirs;
+        let first = |queue: &mut VecDeque<(Instant, u64)>| {
+            while queue.front().is_some_and(|(_, number)| !dirs.contains_key(number)) {
+                queue.pop_front();
+            }
+            queue.front().copied()
+        };
+        let (waiting, empty) = (first(&mut self.waiting), first(&mut self.empty));
+        waiting.into_iter().chain(empty).min()
+    }
+
     fn begin(&mut self, number: u64, path: &EntryPath) {
-        let parent = self.open.last().copied();
-        self.open.push(number);
-        self.numbers.insert(path.clone(), number);
+        // Not everybody says where a directory ends.
+        while self.open.pop_if(|(_, above)| !path.starts_with(above)).is_some() {}
+        let parent = self.open.last().map(|(number, _)| *number);
+        self.open.push((number, path.clone()));
+        self.numbers.entry(path.clone()).or_insert(number);
         let (path, commits) = (path.clone(), Vec::new());
         let dir = Gathered { path, parent, new: None, lacking: 0, is_ended: false, commits };
         self.dirs.insert(number, dir);
     }
 
-    fn end(&mut self, ready: &mut Vec<Commit>) {
-        let Some(number) = self.open.pop() else { return };
+    fn end(&mut self, path: &EntryPath, ready: &mut Vec<Commit>) {
+        let Some((number, _)) = self.open.pop_if(|(_, open)| open == path) else { return };
         if let Some(dir) = self.dirs.get_mut(&number) {
             dir.is_ended = true;
             self.release_if_complete(number, ready);
+        }
+    }
+
+    /// Nothing more is offered.
+    fn end_all(&mut self, ready: &mut Vec<Commit>) {
+        self.open.clear();
+        let numbers: Vec<u64> = self.dirs.keys().copied().collect();
+        for number in numbers {
+            if let Some(dir) = self.dirs.get_mut(&number) {
+                dir.is_ended = true;
+                self.release_if_complete(number, ready);
+            }
         }
     }
 
@@ -194,6 +218,8 @@ pub(crate) fn is_small(entry: &Entry) -> bool {
 
 /// So long a file that has come waits for the others in its directory. It is what a loss of the connection may cost to send again.
 const WAIT_MAX: Duration = Duration::from_secs(1);
+/// So long a directory waits for a first file: what is offered can be seconds ahead of what comes.
+const EMPTY_MAX: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -260,12 +286,12 @@ mod tests {
             entry(EntryKind::File, "d/z"),
             entry(EntryKind::DirEnd, "d"),
         ];
-        gather.offered(0, &entries, ready);
+        gather.offered(0, &entries, false, ready);
     }
 
     fn new_dir(number: u64, text: &str) -> (Commit, Arc<Closing>) {
         let dir = Arc::new(Closing::default());
-        let what = What::NewDir { dir: dir.clone(), target: path(text) };
+        let what = What::NewDir { dir: dir.clone(), target: path(text), was_found: Arc::default() };
         (Commit { number, what }, dir)
     }
 
@@ -319,7 +345,7 @@ mod tests {
             entry(EntryKind::File, "d/b"),
             entry(EntryKind::DirEnd, "d"),
         ];
-        gather.offered(7, &entries, &mut ready);
+        gather.offered(7, &entries, false, &mut ready);
         let (dir, closing) = new_dir(7, "d");
         gather.take(dir, Some(&path("d")), &mut ready);
         gather.take(file(8, "d/a", Some(7)), Some(&path("d/a")), &mut ready);
@@ -346,11 +372,47 @@ mod tests {
         let (dir, closing) = new_dir(0, "d");
         gather.take(dir, Some(&path("d")), &mut ready);
         gather.release_late(&mut ready);
-        assert_eq!(gather.deadline(), None, "an empty directory keeps nobody waiting");
+        assert!(gather.deadline().unwrap() > Instant::now() + WAIT_MAX && ready.is_empty());
         gather.take(file(1, "d/a", Some(0)), Some(&path("d/a")), &mut ready);
         gather.waiting[0].0 -= WAIT_MAX;
+        assert_eq!(gather.deadline(), Some(gather.waiting[0].0));
         gather.release_late(&mut ready);
         assert_eq!((numbers(&mut ready), closed(&closing)), (vec![0, 1], Some(1)));
+    }
+
+    #[test]
+    fn the_last_offer_ends_what_has_no_end() {
+        let (mut gather, mut ready) = (Gather::default(), Vec::new());
+        let entries = [entry(EntryKind::Dir, "d"), entry(EntryKind::Dir, "e"), entry(EntryKind::File, "e/a")];
+        gather.offered(0, &entries, true, &mut ready);
+        assert!(gather.open.is_empty());
+        gather.take(new_dir(0, "d").0, Some(&path("d")), &mut ready);
+        assert_eq!(numbers(&mut ready), [0]);
+        gather.take(new_dir(1, "e").0, Some(&path("e")), &mut ready);
+        gather.take(file(2, "e/a", Some(1)), Some(&path("e/a")), &mut ready);
+        assert_eq!(numbers(&mut ready), [1, 2]);
+    }
+
+    #[test]
+    fn a_directory_that_stays_empty_is_made_in_time() {
+        let (mut gather, mut ready) = (Gather::default(), Vec::new());
+        gather.offered(0, &[entry(EntryKind::Dir, "d")], false, &mut ready);
+        gather.take(new_dir(0, "d").0, Some(&path("d")), &mut ready);
+        gather.empty[0].0 -= EMPTY_MAX;
+        gather.release_late(&mut ready);
+        assert_eq!((numbers(&mut ready), gather.deadline()), (vec![0], None));
+    }
+
+    #[test]
+    fn directories_without_ends_do_not_pile_up() {
+        let (mut gather, mut ready) = (Gather::default(), Vec::new());
+        for number in 0..100 {
+            gather.offered(number, &[entry(EntryKind::Dir, "d")], false, &mut ready);
+            gather.is_not_new(number);
+        }
+        gather.offered(100, &[entry(EntryKind::Dir, "other")], false, &mut ready);
+        gather.is_not_new(100);
+        assert!(gather.open.len() == 1 && gather.dirs.is_empty() && gather.numbers.is_empty());
     }
 
     #[test]

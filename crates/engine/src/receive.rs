@@ -231,7 +231,7 @@ impl ReceiveDriver {
     async fn handle(&mut self, message: ControlMessage, link: &Link) -> Result<(), TransferError> {
         if let ControlMessage::Offer(offer) = &message {
             self.count_offer(&offer.entries, offer.last);
-            self.gather.offered(offer.first, &offer.entries, &mut self.to_commit);
+            self.gather.offered(offer.first, &offer.entries, offer.last, &mut self.to_commit);
         }
         match self.machine.handle(message) {
             Ok(events) => {

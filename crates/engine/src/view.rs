@@ -245,13 +245,16 @@ impl View {
         }
     }
 
-    /// Names such a directory. One that somebody else made meanwhile will do.
-    pub(crate) fn publish_dir(&self, dir: &dyn NewDir, to: &EntryPath) -> Outcome<()> {
+    /// Names such a directory; false where somebody else made one meanwhile, which will do.
+    pub(crate) fn publish_dir(&self, dir: &dyn NewDir, to: &EntryPath) -> Outcome<bool> {
         self.check(Right::Create, to)?;
-        dir.publish().or_else(|error| match self.store.stat(to) {
-            Ok(there) if there.meta.kind == Kind::Dir => Ok(()),
-            _ => Err(naming_error(&error, to)),
-        })
+        match dir.publish() {
+            Ok(()) => Ok(true),
+            Err(error) => match self.store.stat(to) {
+                Ok(there) if there.meta.kind == Kind::Dir => Ok(false),
+                _ => Err(naming_error(&error, to)),
+            },
+        }
     }
 
     pub(crate) fn stage(

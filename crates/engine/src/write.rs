@@ -2,6 +2,7 @@
 //! allowed.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
 
@@ -24,6 +25,14 @@ type StageSlot = Arc<RwLock<Option<Box<dyn Stage>>>>;
 /// A new directory that is filled before it has its name, and its number.
 type Filling = (u64, Arc<dyn NewDir>);
 
+/// A directory that this transfer makes.
+#[derive(Clone)]
+pub(crate) struct Made {
+    filling: Option<Filling>,
+    /// When it was to get its name, somebody else had made it.
+    was_found: Arc<AtomicBool>,
+}
+
 /// Where and how a receiver puts what it gets.
 #[derive(Clone)]
 pub(crate) struct Writer {
@@ -34,7 +43,7 @@ pub(crate) struct Writer {
     pub(crate) keep_set_id: bool,
     pub(crate) stages: Stages,
     /// Directories this transfer made and whose attributes are not set yet: as many as are open at a time.
-    pub(crate) made: Arc<Mutex<HashMap<EntryPath, Option<Filling>>>>,
+    pub(crate) made: Arc<Mutex<HashMap<EntryPath, Made>>>,
     /// Directories that failed, as offered, until their ends come: there is nothing to set attributes on. Where a peer
     /// offers more of them than [`UNDONE_MAX`], the rest fails twice.
     pub(crate) undone: Arc<Mutex<HashSet<EntryPath>>>,
@@ -115,15 +124,22 @@ impl Writer {
         if target.is_root() {
             return Ok((Decision::Unchanged, None));
         }
+        // Another source brought it too.
+        if self.lock_made().contains_key(target) {
+            return Ok((Decision::Unchanged, None));
+        }
+        let was_found = Arc::default();
         if let Some(dir) = self.begin_new_dir(target)? {
-            self.lock_made().insert(target.clone(), Some((number, dir.clone())));
-            let what = What::NewDir { dir, target: target.clone() };
+            let filling = Some((number, dir.clone()));
+            let made = Made { filling, was_found: Arc::clone(&was_found) };
+            self.lock_made().insert(target.clone(), made);
+            let what = What::NewDir { dir, target: target.clone(), was_found };
             return Ok((Decision::Later, Some(Commit { number, what })));
         }
         // Open to the owner until its attributes are set, whatever mode it will have.
         match self.view.make_dir(target, 0o700) {
             Ok(()) => {
-                self.lock_made().insert(target.clone(), None);
+                self.lock_made().insert(target.clone(), Made { filling: None, was_found });
                 Ok((Decision::Later, Some(Commit { number, what: What::Named(Vec::new()) })))
             }
             Err(error) => match self.view.stat(target) {
@@ -147,7 +163,7 @@ impl Writer {
 
     /// The new directory that something will be in.
     fn filling(&self, target: &EntryPath) -> Option<Filling> {
-        target.parent().and_then(|parent| self.lock_made().get(&parent).cloned().flatten())
+        target.parent().and_then(|parent| self.lock_made().get(&parent)?.filling.clone())
     }
 
     fn decide_link(
@@ -309,7 +325,8 @@ impl Writer {
             return Ok(Commit { number, what: What::Named(Vec::new()) });
         }
         let target = self.destination.of(&entry.path)?;
-        let made = self.lock_made().remove(&target).is_some();
+        let made = self.lock_made().remove(&target);
+        let made = made.is_some_and(|made| !made.was_found.load(Ordering::Relaxed));
         if !made && self.how(&target) != Publish::Replace {
             return Ok(Commit { number, what: What::Named(Vec::new()) });
         }
@@ -438,7 +455,7 @@ impl Writer {
         StageKey(*hasher.finalize().as_bytes())
     }
 
-    fn lock_made(&self) -> std::sync::MutexGuard<'_, HashMap<EntryPath, Option<Filling>>> {
+    fn lock_made(&self) -> std::sync::MutexGuard<'_, HashMap<EntryPath, Made>> {
         self.made.lock().expect("no holder of this lock panics")
     }
 
@@ -478,6 +495,42 @@ mod tests {
     use sft_auth::Grant;
     use sft_store::MemStore;
     use sft_wire::message::Place;
+
+    /// What somebody else made while it was filled is theirs.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_directory_that_somebody_made_meanwhile_keeps_its_attributes() {
+        use sft_auth::Rights;
+        use sft_wire::message::Stamp;
+
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(sft_store::FsStore::open(dir.path()).unwrap());
+        let grant = Grant::owner_local().narrowed(&EntryPath::root(), Rights::DROP);
+        let view = View::new(store, Arc::new(grant));
+        let destination = Destination::resolve(&view, EntryPath::root(), Place::Into).unwrap();
+        let replace = PublishMode::Replace;
+        let writer = Writer::new(view.clone(), destination, replace, Durability::Commit, false);
+        let entry = |kind, name: &str| Entry {
+            path: EntryPath::from_typed(name.as_bytes()).unwrap(),
+            kind,
+            size: 0,
+            modified: Stamp { secs: 0, nanos: 0 },
+            mode: 0o777,
+            target: None,
+            digest: None,
+            occupied: None,
+        };
+        let dirs = ["ours", "theirs"];
+        let batch = dirs.map(|name| (0, entry(EntryKind::Dir, name)));
+        let commits: Vec<_> =
+            writer.decide_all(&batch).into_iter().filter_map(|decided| decided.commit).collect();
+        assert!(commits.iter().all(|commit| matches!(commit.what, What::NewDir { .. })));
+        std::fs::create_dir(dir.path().join("theirs")).unwrap();
+        let step = crate::commit::step(&view, Durability::Commit, Vec::new(), commits);
+        assert!(step.named.iter().all(|(_, named)| named.is_ok()) && step.named.len() == 2);
+        let dressed = dirs.map(|name| writer.dressing(0, &entry(EntryKind::DirEnd, name)).unwrap().what);
+        assert!(matches!(dressed, [What::Dress { .. }, What::Named(_)]));
+    }
 
     /// A piece may be on its way to its stage when another piece of the same file turns out to be damaged.
     #[test]

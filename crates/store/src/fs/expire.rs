@@ -40,14 +40,16 @@ pub(super) fn expire(beneath: &Beneath, stages: &StageDir, older_than: Duration)
         }
     }
     for name in found.iter().filter(|name| name.ends_with(NEW_DIR_SUFFIX)) {
-        removed += expire_new_dir(dir.stage(), name, deadline);
+        removed += expire_new_dir(dir.stage(), name, &stages.new_dir_name(), deadline);
     }
     Ok(removed)
 }
 
 /// Removes a directory that was never named, with all that is in it, unless something of it is young: another program is at
 /// work there.
-fn expire_new_dir(stage: BorrowedFd<'_>, name: &str, deadline: SystemTime) -> u64 {
+///
+/// It is renamed first, so that whoever made it, if they still live, notices and does not name it with half of its content.
+fn expire_new_dir(stage: BorrowedFd<'_>, name: &str, taken: &str, deadline: SystemTime) -> u64 {
     let Ok(dir) = beneath::open_dir(stage, name.as_bytes()) else { return 0 };
     let Ok(found) = entries(dir.as_fd()) else { return 0 };
     if !is_older(stage, name.as_bytes(), deadline)
@@ -55,8 +57,11 @@ fn expire_new_dir(stage: BorrowedFd<'_>, name: &str, deadline: SystemTime) -> u6
     {
         return 0;
     }
+    if rustix::fs::renameat(stage, name, stage, taken).is_err() {
+        return 0;
+    }
     let removed = found.iter().filter(|name| unlink(dir.as_fd(), name.to_bytes())).count();
-    let _ = rustix::fs::unlinkat(stage, name, AtFlags::REMOVEDIR);
+    let _ = rustix::fs::unlinkat(stage, taken, AtFlags::REMOVEDIR);
     removed as u64
 }
 

@@ -183,6 +183,31 @@ fn where_something_is_handed_down_it_is_made_at_its_name() {
     assert!(bench.store().new_dir(&path("shared/new")).unwrap().is_some());
 }
 
+/// The store's own directory gets what the root hands down, and new directories would have it from there.
+#[test]
+fn nothing_comes_from_the_stages_own_directory() {
+    let bench = Directory::new();
+    make_dir(bench.store(), "plain");
+    fs::set_permissions(bench.at(""), fs::Permissions::from_mode(0o2755)).unwrap();
+    put(bench.store(), "first", b"makes the directory of the stages");
+    assert!(bench.store().new_dir(&path("plain/new")).unwrap().is_none());
+}
+
+#[test]
+fn one_that_was_taken_away_takes_nothing_more() {
+    let mut bench = Directory::new();
+    let dir = begin(&bench, "new");
+    let hidden = fs::read_dir(bench.stage("")).unwrap().map(|entry| entry.unwrap().path());
+    let hidden: Vec<_> = hidden.filter(|path| path.extension().is_some_and(|end| end == "new")).collect();
+    fs::remove_dir(&hidden[0]).unwrap();
+    assert!(dir.clone().stage_small(b"a", b"", &Attributes::default()).unwrap().is_none());
+    dir.close(0);
+    dir.publish().unwrap();
+    assert_eq!(names(bench.store(), ""), ["new"]);
+    drop(dir);
+    is_clean(&mut bench, &["new"]);
+}
+
 #[test]
 fn what_a_crash_left_of_one_expires() {
     let bench = Directory::new();
