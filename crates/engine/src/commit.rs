@@ -115,3 +115,49 @@ fn with(
     withheld.extend(applied?.iter().map(unapplied_on_wire));
     Ok(withheld)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    use sft_auth::Grant;
+    use sft_base::Digest;
+    use sft_store::{FaultStore, FsStore, Op, Store, StoreError};
+
+    /// Nothing leads to content that is not on disk.
+    #[test]
+    fn a_new_directory_is_named_when_what_is_in_it_is_durable() {
+        for lost in [false, true] {
+            let root = tempfile::tempdir().unwrap();
+            let store = Arc::new(FaultStore::new(FsStore::open(root.path()).unwrap()));
+            if lost {
+                store.fail(Op::Flush, 1, || StoreError::Corrupt { what: "the disk is gone" });
+            }
+            let view = View::new(store.clone(), Arc::new(Grant::owner_local()));
+            let target = EntryPath::from_typed(b"new").unwrap();
+            let dir = store.new_dir(&target).unwrap().unwrap();
+            let staged = dir.clone().stage_small(b"f", b"x", &Attributes::default()).unwrap().unwrap();
+            dir.close(1);
+            let named = What::NewDir { dir, target: target.clone(), was_found: Arc::default() };
+            let content = What::Content {
+                staged,
+                verified: Digest::of(b"x").verify(Digest::of(b"x"), 1).unwrap(),
+                target: EntryPath::from_typed(b"new/f").unwrap(),
+                how: Publish::Replace,
+                attributes: Attributes::default(),
+                withheld: Vec::new(),
+                within: Some(0),
+            };
+            // The directory can come at the end of one batch, and its files in the next.
+            let Step { settled, named } =
+                step(&view, Durability::Commit, Vec::new(), vec![Commit { number: 0, what: named }]);
+            assert_eq!(root.path().join("new/f").exists(), !lost);
+            assert_eq!(settled.len() + named.len(), 1);
+            let Step { settled, named } =
+                step(&view, Durability::Commit, named, vec![Commit { number: 1, what: content }]);
+            assert_eq!(settled.iter().filter(|(_, ended)| ended.is_ok()).count(), usize::from(!lost));
+            assert_eq!(named[0].1.is_ok(), !lost);
+            assert_eq!(store.calls_of(Op::Flush), 2);
+        }
+    }
+}

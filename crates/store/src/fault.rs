@@ -11,8 +11,8 @@ use std::time::Duration;
 use sft_base::{EntryPath, Name, Node, Verified};
 
 use crate::{
-    Attributes, Listing, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store, StoreError,
-    Unapplied,
+    Attributes, Listing, NewDir, OpenFile, Publish, Source, Space, Stage, StageKey, Staged, Stat, Store,
+    StoreError, Unapplied,
 };
 
 /// A [`Store`] with failures to order. Clones share the orders.
@@ -51,6 +51,8 @@ pub enum Op {
     Space,
     /// [`Store::stage_small`].
     StageSmall,
+    /// [`Store::new_dir`]; what is done in it is not counted.
+    NewDir,
     /// [`Store::stage`] and [`Store::stage_sparse`].
     Stage,
     /// [`Stage::write_at`].
@@ -230,6 +232,11 @@ impl Store for FaultStore {
         count(&self.orders, Op::StageSmall)?;
         take_space(&self.orders, content.len() as u64)?;
         self.inner.stage_small(content, attributes)
+    }
+
+    fn new_dir(&self, to: &EntryPath) -> Result<Option<Arc<dyn NewDir>>, StoreError> {
+        count(&self.orders, Op::NewDir)?;
+        self.inner.new_dir(to)
     }
 
     fn stage_sparse(&self, key: &StageKey, size: u64, occupied: u64) -> Result<Box<dyn Stage>, StoreError> {
