@@ -10,6 +10,7 @@ pub mod scp;
 pub mod sftp;
 pub mod ssh;
 
+mod at_once;
 mod server;
 mod unread;
 
