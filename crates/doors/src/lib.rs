@@ -11,6 +11,7 @@ pub mod sftp;
 pub mod ssh;
 
 mod at_once;
+mod regranted;
 mod server;
 mod unread;
 

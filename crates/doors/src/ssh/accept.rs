@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::client::{Client, Known, WITH_PASSWORDS};
 use super::own_thread::OwnThread;
+use crate::regranted::was_taken_back;
 
 /// Takes connections and serves a store over them.
 pub struct Door {
@@ -34,6 +35,8 @@ pub struct Door {
     /// Places for sessions.
     places: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
+    /// Told whenever something was granted or taken back.
+    regranted: watch::Sender<()>,
 }
 
 /// The server's identity cannot be an SSH host key.
@@ -61,6 +64,7 @@ impl Door {
             leftovers: Arc::default(),
             places,
             stopping: watch::Sender::new(false),
+            regranted: watch::Sender::new(()),
         })
     }
 
@@ -72,6 +76,11 @@ impl Door {
     /// Drops what uploads have left that were cut off long ago.
     pub fn expire(&self) {
         self.leftovers.expire();
+    }
+
+    /// Ends the sessions of those from whom something was taken back.
+    pub fn regranted(&self) {
+        self.regranted.send_replace(());
     }
 
     /// Ends every session, after what it has asked for and been told.
@@ -105,6 +114,8 @@ impl Door {
         };
         let handle = session.handle();
         let mut stopping = self.stopping.subscribe();
+        let mut regranted = self.regranted.subscribe();
+        let mut grant = None;
         let mut guard = Some(guard);
         let mut until = Some(Instant::now() + LOGIN_MAX);
         let mut reason = "the client was not let in within its time";
@@ -118,20 +129,28 @@ impl Door {
                     return;
                 }
                 Ok(()) = known.changed() => {
-                    if let Known::Since { expires } = *known.borrow_and_update() {
+                    if let Known::Since(granted) = known.borrow_and_update().clone() {
                         // It is no stranger any more.
                         if let Some(guard) = guard.take() {
                             guard.authenticated();
                         }
                         reason = "what was granted has expired";
-                        until = expires.map(|at| {
+                        until = granted.expires().map(|at| {
                             let left = at.duration_since(now()).unwrap_or_default();
                             Instant::now() + left.min(LONG_TIME)
                         });
+                        grant = Some(granted);
+                        // It may have been taken back after it was looked up, and told before it was known here.
+                        regranted.mark_changed();
+                    }
+                }
+                Ok(()) = regranted.changed(), if grant.is_some() => {
+                    if let Some(grant) = &grant && was_taken_back(&self.policy, grant, now()).await {
+                        break "what was granted was taken back";
                     }
                 }
                 () = sleep_until(until.unwrap_or_else(|| Instant::now() + LONG_TIME)), if until.is_some() => break reason,
-                _ = stopping.wait_for(|stopping| *stopping) => break "the server is stopping",
+                () = until_told(&mut stopping) => break "the server is stopping",
             }
         };
         let end = async {
@@ -142,6 +161,11 @@ impl Door {
         let _ = timeout(GOODBYE_MAX, end).await;
         tracing::debug!(%peer, told, "an SSH connection was ended");
     }
+}
+
+/// Waits for the word to stop, which also comes by its sender's end.
+async fn until_told(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// Why nothing came of a connection.

@@ -37,14 +37,11 @@ pub(crate) struct Client {
 }
 
 /// Whether the client is known yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Known {
     NotYet,
-    /// It has authenticated.
-    Since {
-        /// Until when what was granted holds.
-        expires: Option<SystemTime>,
-    },
+    /// It has authenticated, and this was granted.
+    Since(Arc<Grant>),
 }
 
 impl Client {
@@ -113,8 +110,9 @@ impl Client {
         };
         let user = sft_base::Shown(user.as_bytes()).to_string();
         tracing::info!(%peer, identity = grant.identity(), label = grant.label(), user, "an SSH session opens");
-        self.known.send_replace(Known::Since { expires: grant.expires() });
-        self.session = Some((Arc::new(grant), Arc::new(place)));
+        let grant = Arc::new(grant);
+        self.known.send_replace(Known::Since(grant.clone()));
+        self.session = Some((grant, Arc::new(place)));
         Auth::Accept
     }
 
