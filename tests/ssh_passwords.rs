@@ -1,8 +1,8 @@
-//! Promise: a password that `sft invite --password` has made lets clients in that have no key, for what it says and no
-//! more (spec/auth.md, "Passwords"); where none was made, nobody is asked for one.
+//! Promise: a password that `sft invite --password` has made lets clients in that have no key, for what it says, no more and no
+//! longer than until it is taken back (spec/auth.md, "Passwords"); where none was made, nobody is asked for one.
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sft_testkit::{Person, Ran, Running, Tree, World, args};
 
@@ -18,17 +18,29 @@ fn guest(world: &World) -> Person {
 
 /// Runs commands of `sftp`; whenever a password is asked for, `password` is typed, and noted that it was.
 fn sftp(person: &Person, password: &str, commands: &str) -> Ran {
+    start_sftp(person, password, commands).wait(PATIENCE)
+}
+
+fn start_sftp(person: &Person, password: &str, commands: &str) -> Running {
     let (ask, batch) = (person.home().join("ask"), person.home().join("batch"));
     std::fs::write(&batch, commands).unwrap();
     std::fs::write(&ask, format!("#!/bin/sh\necho asked >> \"$HOME/asked\"\necho '{password}'\n")).unwrap();
     std::fs::set_permissions(&ask, PermissionsExt::from_mode(0o700)).unwrap();
     let mut sftp = person.openssh("sftp", &["-o", "BatchMode=no", "-b", "batch", "srv"]);
     sftp.env("SSH_ASKPASS", &ask).env("SSH_ASKPASS_REQUIRE", "force");
-    Running::start(sftp).wait(PATIENCE)
+    Running::start(sftp)
 }
 
 fn times_asked(person: &Person) -> usize {
     std::fs::read_to_string(person.home().join("asked")).unwrap_or_default().lines().count()
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -85,6 +97,46 @@ fn keys_go_on_working_and_a_password_can_be_taken_back() {
     assert!(world.served("batch").exists());
     std::fs::remove_file(world.owner.state().join("grants.toml")).unwrap();
     assert!(sftp(&guest, password, "ls\n").ended(255).err().contains("Permission denied"));
+}
+
+#[test]
+fn what_is_taken_back_ends_sessions_that_are_open_and_no_others() {
+    let world = World::new(SFT);
+    let make = |note: &str| {
+        let line = args!["invite", "-q", "--password", "--note", note, "--path", "in", "--rights", "write"];
+        world.owner.sft(line).done().out().trim().to_owned()
+    };
+    Tree::new(world.served("")).dir("in");
+    let guests: Vec<_> = ["Bob", "Eve"].iter().map(|name| (world.stranger(name), make(name))).collect();
+    // As long as nobody ends it.
+    let commands = format!("!touch here\n{}", "ls\n!test -e ../enough || sleep 0.1\n".repeat(1800));
+    let mut running: Vec<_> = guests
+        .iter()
+        .map(|(guest, password)| {
+            guest.names_for_ssh("srv", world.port());
+            start_sftp(guest, password, &commands)
+        })
+        .collect();
+    for (guest, _) in &guests {
+        until("it is in", || guest.home().join("here").exists());
+    }
+    let listed = world.owner.sft(args!["invite", "--list"]).done().out();
+    let lines: Vec<_> = listed.lines().collect();
+    assert_eq!(lines.len(), 2, "{listed}");
+    assert!(lines[0].starts_with("password:") && lines[0].ends_with("Z (Bob)"), "{listed}");
+    assert!(lines[0].contains(" may list, read, create, replace and remove in in, until 20"), "{listed}");
+    world.owner.sft(args!["invite", "--revoke", "Bob"]).done().says("was taken back: it may list, read");
+    let bob = running.remove(0).wait(PATIENCE);
+    // By a signal, when it was just about to ask for something.
+    assert!(bob.code != Some(0) && !bob.err().contains("Permission denied"), "{bob:?}");
+    let (bob, password) = &guests[0];
+    assert!(sftp(bob, password, "ls\n").ended(255).err().contains("Permission denied"));
+    assert!(!running[0].is_over(), "nothing was taken from this one");
+    std::fs::write(guests[1].0.home().join("../enough"), "").unwrap();
+    running.remove(0).wait(PATIENCE).done();
+    let eve = lines[1].split(' ').next().unwrap();
+    world.owner.sft(args!["invite", "--revoke", eve]).done();
+    assert_eq!(world.owner.sft(args!["invite", "--list"]).done().out(), "");
 }
 
 #[test]

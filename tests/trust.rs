@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sft_testkit::{Person, Ran, Running, Tree, World, args, snapshot};
 
@@ -43,6 +43,14 @@ fn on_a_terminal(person: &Person, line: &str, typed: &str) -> Output {
     let output = child.wait_with_output().expect("it ends");
     drop(keyboard);
     output
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -206,7 +214,7 @@ fn a_key_that_only_the_agent_holds_gets_in() {
     let mut agent = Command::new("ssh-agent");
     agent.arg("-D").arg("-a").arg(&socket);
     let _agent = Running::start(agent);
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while !socket.exists() {
         assert!(began.elapsed() < PATIENCE, "the agent does not start");
         std::thread::sleep(Duration::from_millis(5));
@@ -418,4 +426,30 @@ fn a_read_only_server_changes_nothing_for_anybody() {
     assert_eq!(snapshot(root.path()), before);
     let link = invitation(&world, &["--rights", "all"]);
     guest(&world, "guest", &link).sft(args!["rm", "srv:f"]).ended(4);
+}
+
+#[test]
+fn a_key_that_is_taken_back_is_out_at_once_and_told_why() {
+    let world = World::new(SFT);
+    Tree::new(world.root()).dir("box");
+    let link = invitation(&world, &["--path", "box", "--rights", "write", "--note", "Ana", "--uses", "2"]);
+    let ana = guest(&world, "ana", &link);
+    Tree::new(ana.home()).file("f", 40 << 20);
+    let name = world.owner.sft(args!["--json", "invite", "--list"]).done().objects();
+    let kinds: Vec<_> = name.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["key", "invitation"]);
+    let copying = ana.start(args!["cp", "--limit", "1MB", "f", "srv:box/f"]);
+    let stage = world.served(".sft/stage");
+    until("it has begun", || stage.read_dir().is_ok_and(|mut dir| dir.next().is_some()));
+    let several = world.owner.sft(args!["invite", "--revoke", "Ana"]).ended(2);
+    assert!(several.err().contains("`Ana` is the note of several; nothing was taken back"), "{several:?}");
+    world.owner.sft(args!["invite", "--revoke", "nobody"]).ended(2).says("`nobody` is nobody's name or note");
+    let key = name[0]["name"].as_str().unwrap();
+    let link = name[1]["name"].as_str().unwrap();
+    world.owner.sft(args!["invite", "--revoke", key, "--revoke", link]).done();
+    let out = copying.wait(PATIENCE).ended(4);
+
+    assert!(!out.err().contains("panicked"), "{out:?}");
+    assert!(!world.served("box/f").exists());
+    ana.sft(args!["ls", "srv:box"]).ended(4);
 }

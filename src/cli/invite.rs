@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use sft_auth::{Grants, InvitationTerms, InviteLink, Password, Rights, Scope, ServerIdentity, ServerName};
 use sft_base::EntryPath;
 
+use super::given;
 use crate::app::App;
 use crate::exit::Exit;
 use crate::failure::Usage;
@@ -21,10 +22,17 @@ use crate::served_port;
 /// Invite somebody to the server on this machine
 ///
 /// Prints a link, which is secret: `sft join LINK` on another machine enrols the key of whoever runs it. With --password it
-/// prints a password instead, for clients of SFTP that have no key. To take a password back, remove its [[password]] section,
-/// which bears the text of --note, from grants.toml in the server's state folder; sessions that are open go on until they end.
+/// prints a password instead, for clients of SFTP that have no key. With --list it shows who was let in, and with --revoke it takes
+/// that back, sessions that are open included.
 #[derive(Debug, Args)]
 pub(crate) struct InviteArgs {
+    /// Show what was given and is not over: keys, passwords and links
+    #[arg(long, conflicts_with_all = ["revoke", "path", "rights", "password", "expires", "uses", "note", "host"])]
+    list: bool,
+    /// Take back a key, a password or a link, by its name in --list, or by its note if no other has it
+    #[arg(long, value_name = "NAME",
+        conflicts_with_all = ["path", "rights", "password", "expires", "uses", "note", "host"])]
+    revoke: Vec<String>,
     /// What they may use, below what is served [default: all of it]
     #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
     path: String,
@@ -52,12 +60,18 @@ pub(crate) struct InviteArgs {
     state: Option<PathBuf>,
 }
 
-/// Makes and prints the link.
+/// Makes and prints the link, or what else was asked for.
 pub(crate) fn run(app: &App, typed: InviteArgs) -> anyhow::Result<Exit> {
+    let state = typed.state.unwrap_or_else(|| app.folders.state.clone());
+    if typed.list {
+        return given::list(app, &state);
+    }
+    if !typed.revoke.is_empty() {
+        return given::revoke(app, &state, &typed.revoke);
+    }
     let path = EntryPath::from_typed(typed.path.as_bytes()).map_err(|error| {
         Usage(format!("`{}` is not a path that can be served: {error}", typed.path.escape_debug()))
     })?;
-    let state = typed.state.unwrap_or_else(|| app.folders.state.clone());
     let server = server_name(typed.host.as_deref(), served_port::read(&state))?;
     let is_new = !state.join("identity").exists();
     let identity = ServerIdentity::load_or_create(&state)?;

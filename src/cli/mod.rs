@@ -5,6 +5,7 @@ pub(crate) mod cp;
 pub(crate) mod df;
 pub(crate) mod doctor;
 pub(crate) mod find;
+mod given;
 pub(crate) mod hash;
 pub(crate) mod help;
 pub(crate) mod invite;

@@ -85,6 +85,11 @@ impl Grant {
         &self.identity
     }
 
+    pub(crate) fn is_owner(&self) -> bool {
+        // No fingerprint and no password is called so.
+        self.identity == "owner" || self.identity == "local"
+    }
+
     /// Who this is, for people and logs. Not unique; no control characters.
     pub fn label(&self) -> &str {
         &self.label

@@ -12,7 +12,6 @@ use std::time::SystemTime;
 use sft_base::limits::{GRANTS_BYTES_MAX, GRANTS_MAX};
 use zeroize::Zeroizing;
 
-use crate::fingerprint::Fingerprint;
 use crate::grant::Scope;
 use crate::grants_text::{self, MalformedGrants};
 use crate::invitation::{Invitation, InvitationId, InvitationSecret, InvitationTerms, InvitationVerifier};
@@ -162,24 +161,6 @@ impl Grants {
         Ok(self.contents()?.passwords.iter().any(|known| known.is_valid(now)))
     }
 
-    /// Takes an invitation back; false if there is none of this name. Keys that it enrolled stay.
-    pub fn revoke(&self, id: InvitationId) -> Result<bool, GrantsError> {
-        self.change(|contents| {
-            let before = contents.invitations.len();
-            contents.invitations.retain(|open| open.id != id);
-            Ok(contents.invitations.len() < before)
-        })
-    }
-
-    /// Takes all that a key was given; false if it had nothing. Sessions that are open end when the server sees to it.
-    pub fn remove(&self, key: Fingerprint) -> Result<bool, GrantsError> {
-        self.change(|contents| {
-            let before = contents.enrolled.len();
-            contents.enrolled.retain(|enrolled| enrolled.key.fingerprint() != key);
-            Ok(contents.enrolled.len() < before)
-        })
-    }
-
     /// What `key` has been given and not lost by time.
     pub(crate) fn of_key(&self, key: &PublicKeyId, now: SystemTime) -> Result<Vec<Enrolled>, GrantsError> {
         let contents = self.contents()?;
@@ -221,12 +202,12 @@ impl Grants {
         })
     }
 
-    fn contents(&self) -> Result<Arc<Contents>, GrantsError> {
+    pub(crate) fn contents(&self) -> Result<Arc<Contents>, GrantsError> {
         self.file.get(check, |opened| read(opened, self.file.path()))
     }
 
     /// Reads, changes and replaces the file under its lock; an error leaves it as it was, and so does no change.
-    fn change<T, E: From<GrantsError>>(
+    pub(crate) fn change<T, E: From<GrantsError>>(
         &self,
         change: impl FnOnce(&mut Contents) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -292,6 +273,7 @@ fn label_of(note: &str, user: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::given::TakenBack;
     use std::time::{Duration, UNIX_EPOCH};
 
     fn now() -> SystemTime {
@@ -337,8 +319,8 @@ mod tests {
         let open = grants.invite(InvitationTerms::default(), now()).unwrap();
         let wrong = grants.redeem(open.secret.id(), |_| false, &key(1), "", now());
         assert!(matches!(wrong, Err(RedeemError::Mac(_))));
-        assert!(grants.revoke(open.secret.id()).unwrap());
-        assert!(!grants.revoke(open.secret.id()).unwrap());
+        let taken = grants.take_back(&open.secret.id().to_string()).unwrap();
+        assert!(matches!(taken, TakenBack::All(_)), "{taken:?}");
         assert!(matches!(redeem(&grants, &open, &key(1)), Err(RedeemError::Unknown(_))));
         assert!(grants.enrolled().unwrap().is_empty());
     }
@@ -353,8 +335,8 @@ mod tests {
         redeem(&grants, &invitation, &key(1)).unwrap();
         assert_eq!(grants.of_key(&key(1), later(59)).unwrap()[0].label, "Bob");
         assert!(grants.of_key(&key(1), later(60)).unwrap().is_empty());
-        assert!(grants.remove(key(1).fingerprint()).unwrap());
-        assert!(!grants.remove(key(1).fingerprint()).unwrap());
+        let taken = grants.take_back(&key(1).fingerprint().to_string()).unwrap();
+        assert!(matches!(taken, TakenBack::All(_)), "{taken:?}");
         assert!(grants.of_key(&key(1), now()).unwrap().is_empty());
     }
 

@@ -56,6 +56,8 @@ mod grants;
 pub use grants::{Enrolled, Grants, GrantsError, OpenInvitation};
 mod grants_text;
 pub use grants_text::MalformedGrants;
+mod given;
+pub use given::{Given, GivenKind, GivenThen, TakenBack};
 mod policy;
 pub use policy::{AuthError, PasswordRefused, Policy, Refusal};
 

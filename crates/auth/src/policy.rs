@@ -188,7 +188,7 @@ impl Policy {
         Ok(self.as_served(grant))
     }
 
-    fn as_served(&self, grant: Grant) -> Grant {
+    pub(crate) fn as_served(&self, grant: Grant) -> Grant {
         if self.read_only { grant.limited_to(Rights::READ) } else { grant }
     }
 

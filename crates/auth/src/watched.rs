@@ -9,7 +9,8 @@ use crate::private_file::{FileError, Opened, Stamp};
 #[derive(Debug)]
 pub(crate) struct Watched<T> {
     path: PathBuf,
-    seen: Mutex<Option<(Stamp, Arc<T>)>>,
+    /// Without a stamp: there was no file.
+    seen: Mutex<Option<(Option<Stamp>, Arc<T>)>>,
 }
 
 impl<T: Default> Watched<T> {
@@ -27,19 +28,20 @@ impl<T: Default> Watched<T> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The parsed file as it is now; the default if there is none. `check` runs at every call, `parse` at every change.
+    /// The parsed file as it is now; the default if there is none. `check` runs at every call, `parse` at every change. The answer is
+    /// the same `Arc` until then.
     pub(crate) fn get<E: From<FileError>>(
         &self,
         check: impl FnOnce(&Opened) -> Result<(), E>,
         parse: impl FnOnce(Opened) -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
         let opened = match Opened::open(&self.path) {
-            Ok(opened) => opened,
-            Err(e) if e.is_missing() => return Ok(Arc::default()),
+            Ok(opened) => Some(opened),
+            Err(e) if e.is_missing() => None,
             Err(e) => return Err(e.into()),
         };
-        check(&opened)?;
-        let stamp = opened.stamp();
+        opened.as_ref().map_or(Ok(()), check)?;
+        let stamp = opened.as_ref().map(Opened::stamp);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((old, parsed)) = &*seen
             && *old == stamp
@@ -48,7 +50,7 @@ impl<T: Default> Watched<T> {
         }
         // A file that does not parse must not leave its older version in force.
         *seen = None;
-        let parsed = Arc::new(parse(opened)?);
+        let parsed = opened.map_or_else(|| Ok(Arc::default()), |opened| parse(opened).map(Arc::new))?;
         *seen = Some((stamp, Arc::clone(&parsed)));
         Ok(parsed)
     }
@@ -88,6 +90,7 @@ mod tests {
         assert!(get().is_err());
         assert!(get().is_err(), "an error is not forgotten for an older version");
         std::fs::remove_file(&path).unwrap();
-        assert!(get().unwrap().is_empty());
+        let none = get().unwrap();
+        assert!(none.is_empty() && Arc::ptr_eq(&none, &get().unwrap()));
     }
 }

@@ -10,6 +10,8 @@ pub mod scp;
 pub mod sftp;
 pub mod ssh;
 
+mod at_once;
+mod regranted;
 mod server;
 mod unread;
 

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::mux::{self, Caller};
 use crate::native::{Door, Sessions};
+use crate::regranted::watch_grants;
 use crate::ssh;
 
 /// What is served, where, and to whom.
@@ -155,7 +156,12 @@ impl Server {
 
     /// Serves until `stop` is done, then lets everyone go and says what was under way.
     pub async fn run(self, stop: impl Future<Output = ()>) -> StopReport {
-        let Self { listener, store, doors, .. } = self;
+        let Self { listener, store, policy, doors, .. } = self;
+        let (native, ssh) = (doors.native.clone(), doors.ssh.clone());
+        let regranting = tokio::spawn(watch_grants(policy, move || {
+            native.iter().for_each(|door| door.regranted());
+            ssh.iter().for_each(|door| door.regranted());
+        }));
         let expiry = tokio::spawn(expire_stages(store, doors.ssh.clone()));
         let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
@@ -171,6 +177,7 @@ impl Server {
             }
         }
         expiry.abort();
+        regranting.abort();
         let report = stop_doors(&doors).await;
         listener.close().await;
         connections.shutdown().await;

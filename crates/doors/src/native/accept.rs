@@ -13,8 +13,10 @@ use sft_lane::{
 use sft_store::Store;
 use sft_wire::message::{Attach, Attached, Close, Denied, Hello, Proof, Welcome};
 use sft_wire::{Code, ControlMessage, WireError};
+use tokio::sync::watch;
 
 use super::{Sessions, ops, status};
+use crate::regranted::was_taken_back;
 
 /// Takes connections and serves a store over them.
 pub struct Door {
@@ -22,6 +24,8 @@ pub struct Door {
     policy: Arc<Policy>,
     store: Arc<dyn Store>,
     sessions: Sessions,
+    /// Told whenever something was granted or taken back.
+    regranted: watch::Sender<()>,
 }
 
 /// Why a connection did not become a session or a lane.
@@ -35,12 +39,23 @@ enum Refusal {
 impl Door {
     /// A door to `store`, for whom `policy` knows.
     pub fn new(key: ServerKey, policy: impl Into<Arc<Policy>>, store: Arc<dyn Store>) -> Self {
-        Self { key, policy: policy.into(), store, sessions: Sessions::default() }
+        Self {
+            key,
+            policy: policy.into(),
+            store,
+            sessions: Sessions::default(),
+            regranted: watch::Sender::new(()),
+        }
     }
 
     /// The sessions that are open.
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// Ends the sessions of those from whom something was taken back.
+    pub fn regranted(&self) {
+        self.regranted.send_replace(());
     }
 
     /// Serves one connection to its end.
@@ -126,6 +141,15 @@ impl Door {
         Ok(Opening::Lane(link))
     }
 
+    /// Waits until a grant is taken back, or a part of it.
+    async fn taken_back(&self, grant: &Arc<Grant>) {
+        let mut regranted = self.regranted.subscribe();
+        while !was_taken_back(&self.policy, grant, SystemTime::now()).await {
+            // The door outlives its sessions.
+            let _ = regranted.changed().await;
+        }
+    }
+
     async fn serve_session(&self, parts: Parts, grant: Grant) {
         let Parts { reader, writer, data, handle } = parts;
         let (session, attach_secret) = (random::<16>(), random::<32>());
@@ -159,8 +183,10 @@ impl Door {
         }
         let _registered = Registered { sessions: &self.sessions, session };
         let expiry = expired(grant.expires());
-        let view = View::new(self.store.clone(), Arc::new(grant));
+        let grant = Arc::new(grant);
+        let view = View::new(self.store.clone(), grant.clone());
         tokio::select! {
+            () = self.taken_back(&grant) => link.close(Some(Code::DENIED.because("the access that was granted was taken back by the owner of the server"))).await,
             () = ops::answer_all(&link, view, events) => {}
             () = expiry => link.close(Some(Code::DENIED.because("the access that was granted has expired; the owner of the server can grant more"))).await,
         }

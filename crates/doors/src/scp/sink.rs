@@ -10,8 +10,9 @@ use sft_wire::{Code, WireError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::command::Command;
-use super::peer::{Peer, block, invalid};
+use super::peer::{Peer, invalid};
 use super::record::{Record, parse};
+use crate::at_once::in_pool;
 use crate::sftp::Paths;
 
 /// A directory that things are put into, and what it is to have in the end.
@@ -119,7 +120,7 @@ async fn take_file(
     kept: Kept,
 ) -> io::Result<()> {
     let opening = paths.clone();
-    let opened = block(move || opening.at_target(&path, |path| begin(&opening, path, kept))).await;
+    let opened = in_pool(move || opening.at_target(&path, |path| begin(&opening, path, kept))).await;
     let draft = match opened {
         Ok(draft) => Arc::new(draft),
         // The client sends nothing of it then.
@@ -134,7 +135,7 @@ async fn take_file(
         // What cannot be written still has to be read.
         if failed.is_none() {
             let draft = draft.clone();
-            failed = block(move || draft.write_at(at, &bytes)).await.err();
+            failed = in_pool(move || draft.write_at(at, &bytes)).await.err();
         }
         at += count;
     }
@@ -143,7 +144,7 @@ async fn take_file(
     let ended = match failed {
         Some(error) => Err(error),
         None if !is_whole => Err(Code::READ.because("the client could not read it, and nothing was changed")),
-        None => block(move || complete(&draft, kept)).await,
+        None => in_pool(move || complete(&draft, kept)).await,
     };
     match ended {
         Ok(()) => peer.well().await,
@@ -188,7 +189,7 @@ fn complete(draft: &OpenFile, kept: Kept) -> Result<(), WireError> {
 
 async fn make_dir(paths: &Arc<Paths>, path: &[u8], kept: Kept) -> Result<bool, WireError> {
     let (paths, path) = (paths.clone(), path.to_vec());
-    block(move || {
+    in_pool(move || {
         paths.at_target(&path, |path| match paths.view.stat(path) {
             Ok(stat) if stat.meta.kind == Kind::Dir => Ok(false),
             Ok(_) => Err(Code::NOT_A_DIRECTORY.because(format!("{path}: it is not a directory"))),
@@ -204,7 +205,7 @@ async fn dress(paths: &Arc<Paths>, dir: Dir) -> Result<(), WireError> {
         return Ok(());
     }
     let paths = paths.clone();
-    block(move || {
+    in_pool(move || {
         let set = |path: &sft_base::EntryPath| paths.view.set_attributes(path, &dir.attributes);
         told(&paths.at_target(&dir.path, set)?)
     })
@@ -220,7 +221,7 @@ fn told(unapplied: &[sft_store::Unapplied]) -> Result<(), WireError> {
 
 async fn is_dir(paths: &Arc<Paths>, path: &[u8]) -> bool {
     let (paths, path) = (paths.clone(), path.to_vec());
-    let stat = block(move || paths.at_target(&path, |path| paths.view.stat(path)));
+    let stat = in_pool(move || paths.at_target(&path, |path| paths.view.stat(path)));
     stat.await.is_ok_and(|stat| stat.meta.kind == Kind::Dir)
 }
 

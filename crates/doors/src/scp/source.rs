@@ -10,7 +10,8 @@ use sft_wire::{Code, WireError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::command::Command;
-use super::peer::{Peer, block};
+use super::peer::Peer;
+use crate::at_once::in_pool;
 use crate::sftp::Paths;
 
 /// A directory being given.
@@ -64,7 +65,7 @@ async fn give_one(
             continue;
         }
         let Some(Dir { path, mut listing, .. }) = dirs.pop() else { break };
-        let (listing, batch) = block(move || {
+        let (listing, batch) = in_pool(move || {
             let batch = listing.next_batch(NAMES_AT_ONCE);
             (listing, batch)
         })
@@ -102,7 +103,7 @@ async fn enter(
     }
     let (looking, at) = (paths.clone(), path.clone());
     let (recursive, is_inside) = (command.recursive, !dirs.is_empty());
-    let (source, stat) = match block(move || find(&looking, &at, recursive, is_inside)).await {
+    let (source, stat) = match in_pool(move || find(&looking, &at, recursive, is_inside)).await {
         Err(error) => return peer.tell(&error.text).await,
         Ok(Found::Dir(..)) if dirs.len() >= DEPTH_MAX => {
             let text = format!("{}: it is more than {DEPTH_MAX} directories deep", Shown(&path));
@@ -155,7 +156,7 @@ async fn give_content(
     while at < size {
         let want = CHUNK_BYTES.min(usize::try_from(size - at).unwrap_or(CHUNK_BYTES));
         let reading = source.clone();
-        let (bytes, read) = block(move || {
+        let (bytes, read) = in_pool(move || {
             let mut bytes = vec![0; want];
             let read = reading.read_at(at, &mut bytes);
             (bytes, read)

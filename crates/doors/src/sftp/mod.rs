@@ -1,6 +1,5 @@
 //! SFTP version 3 over any stream of bytes, on a view (spec/doors.md, "SFTP").
 
-mod at_once;
 mod attributes;
 mod credit;
 mod extensions;

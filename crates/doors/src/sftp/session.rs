@@ -15,7 +15,6 @@ use sft_engine::{Leftovers, OpenFile, View};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::at_once::at_once_if;
 use super::credit::{Cost, Credit, TooMuch};
 use super::files::{Dir, File};
 use super::packet::{DATA_BYTES_MAX, read_packet};
@@ -23,6 +22,7 @@ use super::paths::Paths;
 use super::request::{Check, Malformed, Request, decode};
 use super::status::{Failed, Status};
 use super::{extensions, ops};
+use crate::at_once::at_once_if;
 use crate::unread::while_unread;
 
 /// What the lanes of a session share.

@@ -1,12 +1,13 @@
 //! Takes SSH connections: the server's one identity as host key, a time to authenticate in, and an orderly end.
 
 use std::borrow::Cow;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
-use russh::server::Config;
+use russh::server::{Config, RunningSession};
 use russh::{Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
 use sft_auth::{Policy, ServerIdentity};
 use sft_base::limits;
@@ -19,6 +20,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::client::{Client, Known, WITH_PASSWORDS};
+use super::own_thread::OwnThread;
+use crate::regranted::was_taken_back;
 
 /// Takes connections and serves a store over them.
 pub struct Door {
@@ -32,6 +35,8 @@ pub struct Door {
     /// Places for sessions.
     places: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
+    /// Told whenever something was granted or taken back.
+    regranted: watch::Sender<()>,
 }
 
 /// The server's identity cannot be an SSH host key.
@@ -59,6 +64,7 @@ impl Door {
             leftovers: Arc::default(),
             places,
             stopping: watch::Sender::new(false),
+            regranted: watch::Sender::new(()),
         })
     }
 
@@ -70,6 +76,11 @@ impl Door {
     /// Drops what uploads have left that were cut off long ago.
     pub fn expire(&self) {
         self.leftovers.expire();
+    }
+
+    /// Ends the sessions of those from whom something was taken back.
+    pub fn regranted(&self) {
+        self.regranted.send_replace(());
     }
 
     /// Ends every session, after what it has asked for and been told.
@@ -87,20 +98,24 @@ impl Door {
     ) {
         let (policy, store, leftovers) = (self.policy.clone(), self.store.clone(), self.leftovers.clone());
         let (client, mut known) = Client::new(policy, store, leftovers, self.places.clone(), peer, now);
-        // russh asks for the head of each packet and then for its body.
-        let stream = BufReader::with_capacity(READ_BYTES, stream);
         // Not every client asks which ways there are; one that signs with a key at once hears of them when it is refused,
         // and then russh tells what the connection began with.
         let config = if client.takes_passwords().await { &self.config_with_passwords } else { &self.config };
-        // Until here it has shown nothing but that it can connect.
-        let greeted = timeout_at(guard.deadline(), russh::server::run_stream(config.clone(), stream, client));
-        let mut session = match greeted.await {
-            Ok(Ok(session)) => session,
-            Ok(Err(error)) => return tracing::debug!(%peer, %error, "an SSH client did not introduce itself"),
-            Err(_) => return tracing::debug!(%peer, "an SSH client took too long to introduce itself"),
+        let greeted = async {
+            let thread = OwnThread::start()?;
+            // Until here it has shown nothing but that it can connect.
+            let greeting = greet(stream, config.clone(), client, guard.deadline());
+            Ok::<_, NotGreeted>((thread.runtime().spawn(greeting).await.map_err(io::Error::from)??, thread))
+        };
+        let (mut session, _thread) = match greeted.await {
+            Ok(greeted) => greeted,
+            Err(error @ NotGreeted::System(_)) => return tracing::warn!(%peer, %error),
+            Err(error) => return tracing::debug!(%peer, %error),
         };
         let handle = session.handle();
         let mut stopping = self.stopping.subscribe();
+        let mut regranted = self.regranted.subscribe();
+        let mut grant = None;
         let mut guard = Some(guard);
         let mut until = Some(Instant::now() + LOGIN_MAX);
         let mut reason = "the client was not let in within its time";
@@ -114,20 +129,28 @@ impl Door {
                     return;
                 }
                 Ok(()) = known.changed() => {
-                    if let Known::Since { expires } = *known.borrow_and_update() {
+                    if let Known::Since(granted) = known.borrow_and_update().clone() {
                         // It is no stranger any more.
                         if let Some(guard) = guard.take() {
                             guard.authenticated();
                         }
                         reason = "what was granted has expired";
-                        until = expires.map(|at| {
+                        until = granted.expires().map(|at| {
                             let left = at.duration_since(now()).unwrap_or_default();
                             Instant::now() + left.min(LONG_TIME)
                         });
+                        grant = Some(granted);
+                        // It may have been taken back after it was looked up, and told before it was known here.
+                        regranted.mark_changed();
+                    }
+                }
+                Ok(()) = regranted.changed(), if grant.is_some() => {
+                    if let Some(grant) = &grant && was_taken_back(&self.policy, grant, now()).await {
+                        break "what was granted was taken back";
                     }
                 }
                 () = sleep_until(until.unwrap_or_else(|| Instant::now() + LONG_TIME)), if until.is_some() => break reason,
-                _ = stopping.wait_for(|stopping| *stopping) => break "the server is stopping",
+                () = until_told(&mut stopping) => break "the server is stopping",
             }
         };
         let end = async {
@@ -138,6 +161,36 @@ impl Door {
         let _ = timeout(GOODBYE_MAX, end).await;
         tracing::debug!(%peer, told, "an SSH connection was ended");
     }
+}
+
+/// Waits for the word to stop, which also comes by its sender's end.
+async fn until_told(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// Why nothing came of a connection.
+#[derive(Debug, thiserror::Error)]
+enum NotGreeted {
+    #[error("an SSH client did not introduce itself: {0}")]
+    Ssh(#[from] russh::Error),
+    #[error("an SSH client took too long to introduce itself")]
+    Late,
+    #[error("an SSH client was sent away, because this system had no thread or descriptor left for it: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Greets a client, on the thread that is to serve it.
+async fn greet(
+    stream: TcpStream,
+    config: Arc<Config>,
+    client: Client,
+    deadline: Instant,
+) -> Result<RunningSession<Client>, NotGreeted> {
+    let stream = TcpStream::from_std(stream.into_std()?)?;
+    // russh asks for the head of each packet and then for its body.
+    let stream = BufReader::with_capacity(READ_BYTES, stream);
+    let greeted = timeout_at(deadline, russh::server::run_stream(config, stream, client));
+    Ok(greeted.await.map_err(|_| NotGreeted::Late)??)
 }
 
 /// What is offered: nothing older than what OpenSSH offers today, and no compression, which would only cost time.

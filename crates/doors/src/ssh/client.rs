@@ -14,6 +14,7 @@ use sft_store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::at_once::in_pool;
 use crate::unread::while_unread;
 use crate::{scp, sftp};
 
@@ -26,7 +27,7 @@ pub(crate) struct Client {
     peer: SocketAddr,
     now: fn() -> SystemTime,
     known: watch::Sender<Known>,
-    session: Option<(Arc<Grant>, OwnedSemaphorePermit)>,
+    session: Option<(Arc<Grant>, Arc<OwnedSemaphorePermit>)>,
     /// Keys that it has offered.
     offers: usize,
     /// Channels that were opened, until it is known what for.
@@ -36,14 +37,11 @@ pub(crate) struct Client {
 }
 
 /// Whether the client is known yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Known {
     NotYet,
-    /// It has authenticated.
-    Since {
-        /// Until when what was granted holds.
-        expires: Option<SystemTime>,
-    },
+    /// It has authenticated, and this was granted.
+    Since(Arc<Grant>),
 }
 
 impl Client {
@@ -94,8 +92,7 @@ impl Client {
     /// Asks the policy, which reads files.
     async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Policy) -> T + Send + 'static) -> T {
         let policy = self.policy.clone();
-        let asked = tokio::task::spawn_blocking(move || question(&policy)).await;
-        asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        in_pool(move || question(&policy)).await
     }
 
     /// Whether passwords are a way to get in: while some are granted.
@@ -113,16 +110,17 @@ impl Client {
         };
         let user = sft_base::Shown(user.as_bytes()).to_string();
         tracing::info!(%peer, identity = grant.identity(), label = grant.label(), user, "an SSH session opens");
-        self.known.send_replace(Known::Since { expires: grant.expires() });
-        self.session = Some((Arc::new(grant), place));
+        let grant = Arc::new(grant);
+        self.known.send_replace(Known::Since(grant.clone()));
+        self.session = Some((grant, Arc::new(place)));
         Auth::Accept
     }
 
     /// Puts a channel that was opened to its use; none if the client is not in, or has as many uses as one may have.
     async fn take_up(&mut self, channel: ChannelId) -> Option<Use> {
-        let (grant, _) = self.session.as_ref()?;
-        let view = View::new(self.store.clone(), grant.clone());
-        let place = self.uses.clone().try_acquire_owned().ok()?;
+        let (grant, session) = self.session.clone()?;
+        let view = View::new(self.store.clone(), grant);
+        let place = (self.uses.clone().try_acquire_owned().ok()?, session);
         let stream = self.channels.remove(&channel)?.take().await?;
         Some(Use { view, stream, place })
     }
@@ -141,7 +139,8 @@ impl Client {
 struct Use {
     view: View,
     stream: Channel<Msg>,
-    place: OwnedSemaphorePermit,
+    /// Among those of the connection, and its own: a session is open until what was cut off with it is put away.
+    place: (OwnedSemaphorePermit, Arc<OwnedSemaphorePermit>),
 }
 
 fn log_refused(peer: SocketAddr, reason: &(dyn std::error::Error + 'static)) {

@@ -2,5 +2,6 @@
 
 mod accept;
 mod client;
+mod own_thread;
 
 pub use accept::{Door, HostKeyError};

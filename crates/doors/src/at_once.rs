@@ -2,23 +2,47 @@
 //!
 //! A client that waits for every answer, as all do between small files, pays for each hop to another thread and back: a
 //! tenth of a millisecond, several times what the file system takes. So what is short by its nature is done by the thread
-//! that has read the request. Its nature may be mistaken, as when a disk stalls or a mount hangs: so another thread takes over
-//! what this one did for others, its sockets and timers among it, before the work begins. Nobody waits for it but who asked.
+//! that has read the request. Its nature may be mistaken, as when a disk stalls or a mount hangs. Where a thread serves one
+//! connection (`ssh/own_thread.rs`), nobody waits for it but who asked. Elsewhere another thread takes over what this one
+//! did for others, its sockets and timers among it, before the work begins; that costs a wakeup for each.
+
+use std::cell::OnceCell;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::{block_in_place, spawn_blocking};
+use tokio::task::block_in_place;
 
-/// Does something that blocks. Where the runtime has but one thread, all goes to the pool.
+thread_local! {
+    /// Of a thread that serves one connection: the runtime whose pool all those share.
+    static POOL: OnceCell<Handle> = const { OnceCell::new() };
+}
+
+/// This thread serves one connection from now on, and may block for it. What takes longer goes to the pool of `shared`.
+pub(crate) fn serve_one_here(shared: Handle) {
+    POOL.with(|pool| pool.set(shared)).expect("a thread serves one connection and ends");
+}
+
+/// Does something that blocks. Where the runtime has but one thread, and that is for all, everything goes to the pool.
 ///
 /// - Panics: when `work` does.
 pub(crate) async fn at_once_if<T: Send + 'static>(
     is_short: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
+    if is_short && POOL.with(|pool| pool.get().is_some()) {
+        return work();
+    }
     if is_short && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
         return block_in_place(work);
     }
-    spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    in_pool(work).await
+}
+
+/// Does something that blocks on a thread that is for such work.
+///
+/// - Panics: when `work` does.
+pub(crate) async fn in_pool<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let shared = POOL.with(|pool| pool.get().cloned()).unwrap_or_else(Handle::current);
+    shared.spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 #[cfg(test)]
@@ -27,6 +51,7 @@ mod tests {
     use std::sync::{Arc, Barrier};
     use std::thread;
     use std::time::Duration;
+    use tokio::task::spawn_blocking;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn nobody_else_waits_however_many_stall() {
@@ -66,6 +91,28 @@ mod tests {
             });
             assert_eq!(task.await.unwrap(), is_short);
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_thread_of_its_own_does_what_is_short_itself_and_the_rest_in_the_pool_of_all() {
+        let shared = Handle::current();
+        let of_all = shared.id();
+        let (here, short, long, pool) = spawn_blocking(move || {
+            thread::spawn(move || {
+                serve_one_here(shared);
+                let alone = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                alone.block_on(async {
+                    let id = || thread::current().id();
+                    let pool = in_pool(|| Handle::current().id()).await;
+                    (id(), at_once_if(true, id).await, at_once_if(false, id).await, pool)
+                })
+            })
+            .join()
+            .unwrap()
+        })
+        .await
+        .unwrap();
+        assert!(short == here && long != here && pool == of_all);
     }
 
     const STALLS: usize = 8;
