@@ -9,7 +9,7 @@
 use std::cell::OnceCell;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::block_in_place;
+use tokio::task::{JoinError, block_in_place};
 
 thread_local! {
     /// Of a thread that serves one connection: the runtime whose pool all those share.
@@ -42,7 +42,12 @@ pub(crate) async fn at_once_if<T: Send + 'static>(
 /// - Panics: when `work` does.
 pub(crate) async fn in_pool<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let shared = POOL.with(|pool| pool.get().cloned()).unwrap_or_else(Handle::current);
-    shared.spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    match shared.spawn_blocking(work).await.map_err(JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The pool is gone: the process ends.
+        Err(Err(_)) => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]

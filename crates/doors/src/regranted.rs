@@ -9,25 +9,48 @@ use tokio::time::sleep;
 use crate::at_once::in_pool;
 
 /// Calls `tell` whenever what is given has become another, for ever.
+///
+/// It is told when it has stayed so for a moment: who edits the file by hand may leave it empty, or away, between two steps.
 pub(crate) async fn watch_grants(policy: Arc<Policy>, tell: impl Fn()) {
-    let mut last: Option<GivenThen> = None;
+    let (mut told, mut last): (Option<GivenThen>, Option<GivenThen>) = (None, None);
+    let mut is_readable = true;
     loop {
         let policy = policy.clone();
-        // What cannot be read now, as while somebody writes it by hand, says nothing: whoever is in stays, and nobody comes in.
-        if let Ok(given) = in_pool(move || policy.grants().given_then()).await {
-            if last.as_ref().is_some_and(|last| *last != given) {
-                tell();
+        // What cannot be read now says nothing: whoever is in stays, and nobody comes in.
+        match in_pool(move || policy.grants().given_then()).await {
+            Ok(given) => {
+                is_readable = true;
+                if last.as_ref() == Some(&given) && told.as_ref() != Some(&given) {
+                    if told.is_some() {
+                        tell();
+                    }
+                    told = Some(given.clone());
+                }
+                last = Some(given);
             }
-            last = Some(given);
+            Err(error) => {
+                if std::mem::take(&mut is_readable) {
+                    tracing::warn!(%error, "what was granted cannot be read: nobody comes in, and nobody is put out");
+                }
+            }
         }
         sleep(LOOKS_AGAIN).await;
     }
 }
 
-/// Whether a session may not go on with what it was opened with.
-pub(crate) async fn was_taken_back(policy: &Arc<Policy>, grant: &Arc<Grant>, now: SystemTime) -> bool {
-    let (policy, grant) = (policy.clone(), grant.clone());
-    in_pool(move || policy.stands(&grant, now)).await.is_ok_and(|stands| !stands)
+/// Whether a session may not go on with what it was opened with. It waits until that can be told.
+pub(crate) async fn was_taken_back(
+    policy: &Arc<Policy>,
+    grant: &Arc<Grant>,
+    now: fn() -> SystemTime,
+) -> bool {
+    loop {
+        let (policy, grant) = (policy.clone(), grant.clone());
+        match in_pool(move || policy.stands(&grant, now())).await {
+            Ok(stands) => return !stands,
+            Err(_) => sleep(LOOKS_AGAIN).await,
+        }
+    }
 }
 
-const LOOKS_AGAIN: Duration = Duration::from_secs(1);
+const LOOKS_AGAIN: Duration = Duration::from_millis(500);

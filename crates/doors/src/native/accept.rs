@@ -144,7 +144,7 @@ impl Door {
     /// Waits until a grant is taken back, or a part of it.
     async fn taken_back(&self, grant: &Arc<Grant>) {
         let mut regranted = self.regranted.subscribe();
-        while !was_taken_back(&self.policy, grant, SystemTime::now()).await {
+        while !was_taken_back(&self.policy, grant, SystemTime::now).await {
             // The door outlives its sessions.
             let _ = regranted.changed().await;
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
 use russh::server::{Config, RunningSession};
 use russh::{Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
-use sft_auth::{Policy, ServerIdentity};
+use sft_auth::{Grant, Policy, ServerIdentity};
 use sft_base::limits;
 use sft_engine::Leftovers;
 use sft_lane::EarlyGuard;
@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::client::{Client, Known, WITH_PASSWORDS};
 use super::own_thread::OwnThread;
+use super::socket::{Cut, cuttable};
 use crate::regranted::was_taken_back;
 
 /// Takes connections and serves a store over them.
@@ -102,12 +103,13 @@ impl Door {
         // and then russh tells what the connection began with.
         let config = if client.takes_passwords().await { &self.config_with_passwords } else { &self.config };
         let greeted = async {
-            let thread = OwnThread::start()?;
+            let thread = OwnThread::start().await?;
             // Until here it has shown nothing but that it can connect.
             let greeting = greet(stream, config.clone(), client, guard.deadline());
-            Ok::<_, NotGreeted>((thread.runtime().spawn(greeting).await.map_err(io::Error::from)??, thread))
+            let (session, cut) = thread.runtime().spawn(greeting).await.map_err(io::Error::from)??;
+            Ok::<_, NotGreeted>((session, cut, thread))
         };
-        let (mut session, _thread) = match greeted.await {
+        let (mut session, cut, _thread) = match greeted.await {
             Ok(greeted) => greeted,
             Err(error @ NotGreeted::System(_)) => return tracing::warn!(%peer, %error),
             Err(error) => return tracing::debug!(%peer, %error),
@@ -115,6 +117,7 @@ impl Door {
         let handle = session.handle();
         let mut stopping = self.stopping.subscribe();
         let mut regranted = self.regranted.subscribe();
+        let mut must_look = false;
         let mut grant = None;
         let mut guard = Some(guard);
         let mut until = Some(Instant::now() + LOGIN_MAX);
@@ -144,10 +147,12 @@ impl Door {
                         regranted.mark_changed();
                     }
                 }
-                Ok(()) = regranted.changed(), if grant.is_some() => {
-                    if let Some(grant) = &grant && was_taken_back(&self.policy, grant, now()).await {
+                Ok(()) = regranted.changed(), if grant.is_some() => must_look = true,
+                taken = taken_back(&self.policy, grant.as_ref(), now), if must_look => {
+                    if taken {
                         break "what was granted was taken back";
                     }
+                    must_look = false;
                 }
                 () = sleep_until(until.unwrap_or_else(|| Instant::now() + LONG_TIME)), if until.is_some() => break reason,
                 () = until_told(&mut stopping) => break "the server is stopping",
@@ -158,8 +163,20 @@ impl Door {
             let _ = handle.disconnect(Disconnect::ByApplication, told.into(), String::new()).await;
             let _ = (&mut session).await;
         };
-        let _ = timeout(GOODBYE_MAX, end).await;
+        if timeout(GOODBYE_MAX, end).await.is_err() {
+            // It takes nothing, or goes on all the same.
+            drop(cut);
+            let _ = session.await;
+        }
         tracing::debug!(%peer, told, "an SSH connection was ended");
+    }
+}
+
+/// Whether what was granted was taken back; never where nothing was.
+async fn taken_back(policy: &Arc<Policy>, grant: Option<&Arc<Grant>>, now: fn() -> SystemTime) -> bool {
+    match grant {
+        Some(grant) => was_taken_back(policy, grant, now).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -185,12 +202,12 @@ async fn greet(
     config: Arc<Config>,
     client: Client,
     deadline: Instant,
-) -> Result<RunningSession<Client>, NotGreeted> {
-    let stream = TcpStream::from_std(stream.into_std()?)?;
+) -> Result<(RunningSession<Client>, Cut), NotGreeted> {
+    let (stream, cut) = cuttable(TcpStream::from_std(stream.into_std()?)?);
     // russh asks for the head of each packet and then for its body.
     let stream = BufReader::with_capacity(READ_BYTES, stream);
     let greeted = timeout_at(deadline, russh::server::run_stream(config, stream, client));
-    Ok(greeted.await.map_err(|_| NotGreeted::Late)??)
+    Ok((greeted.await.map_err(|_| NotGreeted::Late)??, cut))
 }
 
 /// What is offered: nothing older than what OpenSSH offers today, and no compression, which would only cost time.

@@ -3,5 +3,6 @@
 mod accept;
 mod client;
 mod own_thread;
+mod socket;
 
 pub use accept::{Door, HostKeyError};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::at_once::serve_one_here;
 
@@ -25,20 +25,27 @@ impl OwnThread {
     /// Starts a thread. What takes long is done on the pool of the runtime that this is called from.
     ///
     /// - Errors: as the system tells them, when it has no thread or no descriptor left.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) async fn start() -> io::Result<Self> {
         let shared = Handle::current();
-        let own = Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
-        let runtime = own.handle().clone();
         let (ends, is_ending) = oneshot::channel::<()>();
+        let (started, has_started) = oneshot::channel();
         thread::Builder::new().name("ssh".to_owned()).spawn(move || {
             serve_one_here(shared);
+            // Built here, because a runtime cannot be dropped where others work.
+            let own = match Builder::new_current_thread().enable_all().max_blocking_threads(1).build() {
+                Ok(own) => own,
+                // Nobody waits for it any more, if it cannot be told.
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            let _ = started.send(Ok(own.handle().clone()));
             own.block_on(async {
                 // An error: nobody holds it any more.
                 let _ = is_ending.await;
-                let _ = timeout(LINGERS_MAX, nothing_is_left()).await;
+                nothing_is_left().await;
             });
             own.shutdown_background();
         })?;
+        let runtime = has_started.await.map_err(io::Error::other)??;
         Ok(Self { runtime, _ends: ends })
     }
 
@@ -48,7 +55,8 @@ impl OwnThread {
     }
 }
 
-/// Waits for every task of this thread: an upload that was cut off is kept by the last of them.
+/// Waits for every task of this thread: an upload that was cut off is kept by the last of them. They wait for disks alone, since the
+/// connection has ended.
 async fn nothing_is_left() {
     while Handle::current().metrics().num_alive_tasks() > 0 {
         sleep(LOOKS_AGAIN).await;
@@ -56,8 +64,6 @@ async fn nothing_is_left() {
 }
 
 const LOOKS_AGAIN: Duration = Duration::from_millis(10);
-/// What a task may take that waits for a disk, or for a client that has gone.
-const LINGERS_MAX: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -75,7 +81,7 @@ mod tests {
         }
         thread_local! { static AT_ITS_END: std::cell::RefCell<Option<Over>> = const { std::cell::RefCell::new(None) }; }
         let (over, is_over) = mpsc::channel();
-        let own = OwnThread::start().unwrap();
+        let own = OwnThread::start().await.unwrap();
         let (go_on, may_go_on) = oneshot::channel::<()>();
         let last = own.runtime().spawn(async move {
             AT_ITS_END.set(Some(Over(over)));
@@ -92,7 +98,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn one_that_stalls_holds_up_nobody_else() {
-        let (first, second) = (OwnThread::start().unwrap(), OwnThread::start().unwrap());
+        let (first, second) = (OwnThread::start().await.unwrap(), OwnThread::start().await.unwrap());
         let (go_on, may_go_on) = mpsc::channel::<()>();
         let stalls = first.runtime().spawn(async move {
             crate::at_once::at_once_if(true, move || may_go_on.recv().unwrap()).await;
