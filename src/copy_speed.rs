@@ -44,11 +44,13 @@ pub(crate) async fn measure(
     host: &Target,
     over: &str,
 ) -> anyhow::Result<(Measured, Measured)> {
-    let mut clearing = app.clearing().await;
-    let state = &app.folders.state;
-    if let Err(error) = remove(client, LeftThere::of_earlier_runs(state, host)).await {
+    let earlier =
+        timeout(CLEAR_MAX, remove(client, LeftThere::of_earlier_runs(&app.folders.state, host))).await;
+    if let Err(error) = earlier.unwrap_or_else(|_| Err(anyhow!("the host does not answer"))) {
         app.voice.note(&format!("an earlier run left something there: {error:#}"));
     }
+    // What is noted can wait for the next run: until here an interrupt ends this one at once.
+    let mut clearing = app.clearing().await;
     let chance = RandomState::new().build_hasher().finish();
     let scratch = Scratch::make(&std::env::temp_dir().join(format!("{PREFIX}{chance:016x}")))?;
     let there = |what: &str| -> anyhow::Result<EntryPath> {
@@ -62,6 +64,7 @@ pub(crate) async fn measure(
         tokio::select! {
             measured = &mut copying => measured,
             () = clearing.interrupted() => {
+                app.voice.note(CLEARING);
                 // A source that changes makes its copy fail, and the host throws away what it has staged.
                 scratch.spoil();
                 let _ = timeout(CLEAR_MAX, copying).await;
@@ -71,7 +74,14 @@ pub(crate) async fn measure(
     };
     let is_interrupted = measured.as_ref().is_err_and(|error| error.is::<Interrupted>());
     let patience = if is_interrupted { CLEAR_MAX } else { REMOVE_MAX };
-    let removed = timeout(patience, remove(client, made.files)).await;
+    let mut removing = pin!(remove(client, made.files));
+    let (measured, removed) = tokio::select! {
+        removed = timeout(patience, &mut removing) => (measured, removed),
+        () = clearing.interrupted(), if !is_interrupted => {
+            app.voice.note(CLEARING);
+            (Err(Interrupted::Other.into()), timeout(CLEAR_MAX, removing).await)
+        }
+    };
     let removed = removed.unwrap_or_else(|_| Err(anyhow!(OUT_OF_REACH)));
     match (measured, removed) {
         (Err(error), Err(left)) => {
@@ -131,12 +141,7 @@ async fn up_and_down(
     Ok((up, down))
 }
 
-async fn up(
-    client: &Client,
-    from: &Path,
-    to: &RemotePath,
-    made: &mut Made<'_>,
-) -> anyhow::Result<Measured> {
+async fn up(client: &Client, from: &Path, to: &RemotePath, made: &mut Made<'_>) -> anyhow::Result<Measured> {
     let (sink, mut events) = EventSink::new();
     let bytes = std::fs::metadata(from)?.len();
     let begun = Instant::now();
@@ -231,6 +236,7 @@ impl Drop for Scratch {
 const CLEAR_MAX: Duration = Duration::from_secs(5);
 /// How long it may take to remove two files where nobody waits for the end.
 const REMOVE_MAX: Duration = Duration::from_secs(60);
+const CLEARING: &str = "removing what was copied; interrupt again to stop at once";
 const OUT_OF_REACH: &str = "the host does not answer, and what was copied may stay there; the next `sft doctor --copy` of it removes that";
 const BYTES_FIRST: u64 = 4 << 20;
 const BYTES_MAX: u64 = 256 << 20;
