@@ -44,11 +44,13 @@ pub(crate) async fn measure(
     host: &Target,
     over: &str,
 ) -> anyhow::Result<(Measured, Measured)> {
-    let mut clearing = app.clearing().await;
-    let state = &app.folders.state;
-    if let Err(error) = remove(client, LeftThere::of_earlier_runs(state, host)).await {
+    let earlier =
+        timeout(CLEAR_MAX, remove(client, LeftThere::of_earlier_runs(&app.folders.state, host))).await;
+    if let Err(error) = earlier.unwrap_or_else(|_| Err(anyhow!("the host does not answer"))) {
         app.voice.note(&format!("an earlier run left something there: {error:#}"));
     }
+    // What is noted can wait for the next run: until here an interrupt ends this one at once.
+    let mut clearing = app.clearing().await;
     let chance = RandomState::new().build_hasher().finish();
     let scratch = Scratch::make(&std::env::temp_dir().join(format!("{PREFIX}{chance:016x}")))?;
     let there = |what: &str| -> anyhow::Result<EntryPath> {
@@ -56,13 +58,13 @@ pub(crate) async fn measure(
         Ok(place.path.entry.join(&Name::new(name.as_bytes())?)?)
     };
     let there = [there("first")?, there("second")?];
-    let made = there.clone().map(|entry| LeftThere::note(state, host, entry)).into();
-    let there = there.map(|entry| RemotePath { entry, ending: Ending::Name });
+    let mut made = Made { app, host, files: Vec::new() };
     let measured = {
-        let mut copying = pin!(up_and_down(client, &there, &scratch));
+        let mut copying = pin!(up_and_down(client, there, &scratch, &mut made));
         tokio::select! {
             measured = &mut copying => measured,
             () = clearing.interrupted() => {
+                app.voice.note(CLEARING);
                 // A source that changes makes its copy fail, and the host throws away what it has staged.
                 scratch.spoil();
                 let _ = timeout(CLEAR_MAX, copying).await;
@@ -72,18 +74,41 @@ pub(crate) async fn measure(
     };
     let is_interrupted = measured.as_ref().is_err_and(|error| error.is::<Interrupted>());
     let patience = if is_interrupted { CLEAR_MAX } else { REMOVE_MAX };
-    let removed = timeout(patience, remove(client, made)).await;
-    removed.unwrap_or_else(|_| Err(anyhow!(OUT_OF_REACH)))?;
-    measured
+    let mut removing = pin!(remove(client, made.files));
+    let (measured, removed) = tokio::select! {
+        removed = timeout(patience, &mut removing) => (measured, removed),
+        () = clearing.interrupted(), if !is_interrupted => {
+            app.voice.note(CLEARING);
+            (Err(Interrupted::Other.into()), timeout(CLEAR_MAX, removing).await)
+        }
+    };
+    let removed = removed.unwrap_or_else(|_| Err(anyhow!(OUT_OF_REACH)));
+    match (measured, removed) {
+        (Err(error), Err(left)) => {
+            app.voice.note(&format!("{left:#}"));
+            Err(error)
+        }
+        (measured, removed) => removed.and(measured),
+    }
 }
 
-async fn remove(client: &Client, made: Vec<LeftThere>) -> anyhow::Result<()> {
-    for left in made {
+/// What may have been made on the host.
+struct Made<'a> {
+    app: &'a App,
+    host: &'a Target,
+    files: Vec<LeftThere>,
+}
+
+/// Tries all of them, and tells of the first that stays.
+async fn remove(client: &Client, files: Vec<LeftThere>) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
+    for left in files {
         let entry = left.entry.clone();
         let removed = left.remove(client).await;
-        removed.with_context(|| format!("{entry} stays on the host: remove it when you may"))?;
+        let removed = removed.with_context(|| format!("{entry} stays on the host: remove it when you may"));
+        outcome = outcome.and(removed);
     }
-    Ok(())
+    outcome
 }
 
 impl Measured {
@@ -101,27 +126,33 @@ impl Measured {
 
 async fn up_and_down(
     client: &Client,
-    there: &[RemotePath; 2],
+    there: [EntryPath; 2],
     scratch: &Scratch,
+    made: &mut Made<'_>,
 ) -> anyhow::Result<(Measured, Measured)> {
     let [first, second] = ["first", "second"].map(|name| scratch.0.join(name));
+    let there = there.map(|entry| RemotePath { entry, ending: Ending::Name });
     make(&first, BYTES_FIRST, 0).await?;
-    let quick = up(client, &first, &there[0]).await?;
+    let quick = up(client, &first, &there[0], made).await?;
     let size = (quick.rate() * SECONDS) as u64;
     make(&second, size.clamp(BYTES_FIRST, BYTES_MAX), 1).await?;
-    let up = up(client, &second, &there[1]).await?;
+    let up = up(client, &second, &there[1], made).await?;
     let down = down(client, &there[1], &scratch.0.join("back")).await?;
     Ok((up, down))
 }
 
-async fn up(client: &Client, from: &Path, to: &RemotePath) -> anyhow::Result<Measured> {
+async fn up(client: &Client, from: &Path, to: &RemotePath, made: &mut Made<'_>) -> anyhow::Result<Measured> {
     let (sink, mut events) = EventSink::new();
     let bytes = std::fs::metadata(from)?.len();
     let begun = Instant::now();
     let publish = PublishMode::CreateOnly;
     let options = PushOptions { publish, explain: true, ..PushOptions::default() };
-    let summary = client.push(&[from.to_owned()], to, options, sink.clone()).await?;
-    failed(&summary)?;
+    made.files.push(LeftThere::note(&made.app.folders.state, made.host, to.entry.clone()));
+    let pushed = client.push(&[from.to_owned()], to, options, sink.clone()).await;
+    if let Some(left) = made.files.last_mut() {
+        left.pushed(&pushed);
+    }
+    failed(&pushed?)?;
     Ok(measured(bytes, begun, &sink, &mut events))
 }
 
@@ -205,6 +236,7 @@ impl Drop for Scratch {
 const CLEAR_MAX: Duration = Duration::from_secs(5);
 /// How long it may take to remove two files where nobody waits for the end.
 const REMOVE_MAX: Duration = Duration::from_secs(60);
+const CLEARING: &str = "removing what was copied; interrupt again to stop at once";
 const OUT_OF_REACH: &str = "the host does not answer, and what was copied may stay there; the next `sft doctor --copy` of it removes that";
 const BYTES_FIRST: u64 = 4 << 20;
 const BYTES_MAX: u64 = 256 << 20;

@@ -8,17 +8,30 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use sft_base::EntryPath;
-use sft_client::{Client, Code, RequestError, Target};
+use sft_client::{Client, Code, RequestError, Summary, Target, TransferError};
 
 /// A file on a host that must not stay there.
 #[derive(Debug)]
 pub(crate) struct LeftThere {
     pub entry: EntryPath,
     note: PathBuf,
+    push: Push,
     /// With a lock on it; none if it could not be written.
     _held: Option<File>,
+}
+
+/// What is known of the push that makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Push {
+    /// The host may still be about to publish it.
+    Open,
+    /// Whatever it made is there by now.
+    Over,
+    /// It made nothing.
+    Refused,
 }
 
 impl LeftThere {
@@ -27,7 +40,18 @@ impl LeftThere {
         let name = entry.file_name().map_or_else(String::new, |name| name.to_string());
         let note = state.join(FOLDER).join(name);
         let held = write(&note, host, &entry).ok();
-        Self { entry, note, _held: held }
+        Self { entry, note, push: Push::Open, _held: held }
+    }
+
+    /// Takes in how the push of it ended.
+    pub(crate) fn pushed(&mut self, ended: &Result<Summary, TransferError>) {
+        let (error, over) = match ended {
+            Ok(summary) => (summary.failures.first().map(|(_, error)| error), Push::Over),
+            Err(TransferError::Refused(error)) => (Some(error), Push::Open),
+            Err(_) => (None, Push::Open),
+        };
+        let is_refused = error.is_some_and(|error| REFUSALS.contains(&error.code));
+        self.push = if is_refused { Push::Refused } else { over };
     }
 
     /// What earlier runs that are over have left on a host.
@@ -36,12 +60,18 @@ impl LeftThere {
         notes.filter_map(|note| read(note.path(), host)).collect()
     }
 
-    /// Removes it, and forgets it if it is not there any more.
+    /// Removes it, and forgets it if it is not there and cannot come any more.
     pub(crate) async fn remove(self, client: &Client) -> Result<(), RequestError> {
-        match client.remove(&self.entry, false).await {
-            Ok(_) => {}
-            Err(RequestError::Failed(error)) if error.code == Code::NOT_FOUND => {}
-            Err(error) => return Err(error),
+        if self.push != Push::Refused {
+            match client.remove(&self.entry, false).await {
+                Ok(_) => {}
+                Err(RequestError::Failed(error)) if error.code == Code::NOT_FOUND => {
+                    if self.push == Push::Open {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
         // What stays of the notes leads to a file that is not there.
         let _ = fs::remove_file(&self.note);
@@ -54,7 +84,7 @@ fn write(note: &Path, host: &Target, entry: &EntryPath) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(note)?;
     file.try_lock()?;
-    file.write_all(&[host.to_string().as_bytes(), b"\n", entry.as_bytes()].concat())?;
+    file.write_all(&[account(host).as_bytes(), b"\n", entry.as_bytes()].concat())?;
     Ok(file)
 }
 
@@ -62,21 +92,49 @@ fn write(note: &Path, host: &Target, entry: &EntryPath) -> io::Result<File> {
 fn read(note: PathBuf, host: &Target) -> Option<LeftThere> {
     let file = File::open(&note).ok()?;
     file.try_lock().ok()?;
+    // A host that was cut off from a run may still be flushing what that sent.
+    let age = file.metadata().and_then(|meta| meta.modified()).map(|at| SystemTime::now().duration_since(at));
+    let is_old = age.is_ok_and(|age| age.is_ok_and(|age| age > PUBLISHED_WITHIN));
     let content = fs::read(&note).ok()?;
+    let Some((account_of, entry)) = parse(&content) else {
+        // A young one may be about to be written.
+        if is_old {
+            let _ = fs::remove_file(&note);
+        }
+        return None;
+    };
+    let push = if is_old { Push::Over } else { Push::Open };
+    (account_of == account(host).as_bytes()).then(|| LeftThere { entry, note, push, _held: Some(file) })
+}
+
+/// Who left it where, and what; none if nothing of that name is made here, so that nothing else is ever removed.
+fn parse(content: &[u8]) -> Option<(&[u8], EntryPath)> {
     let at = content.iter().position(|byte| *byte == b'\n')?;
     let entry = EntryPath::from_typed(&content[at + 1..]).ok()?;
-    // Nothing is removed whose name was not made here.
     let is_ours = entry.file_name().is_some_and(|name| name.as_bytes().starts_with(PREFIX.as_bytes()));
-    (content[..at] == *host.to_string().as_bytes() && is_ours).then(|| LeftThere {
-        entry,
-        note,
-        _held: Some(file),
-    })
+    is_ours.then_some((&content[..at], entry))
+}
+
+/// A host, and as whom: one path means different files to different users.
+fn account(host: &Target) -> String {
+    format!("{}@{host}", host.user.as_deref().unwrap_or_default())
 }
 
 /// What the names of all files begin with that are made on a host.
 pub(crate) const PREFIX: &str = "sft-doctor-";
 const FOLDER: &str = "left-there";
+/// After so long, no host publishes what a run that is over has sent.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(300);
+/// With these a host says that it made nothing.
+const REFUSALS: [Code; 7] = [
+    Code::DENIED,
+    Code::READ_ONLY,
+    Code::PERMISSION,
+    Code::NOT_FOUND,
+    Code::NOT_A_DIRECTORY,
+    Code::NAME_NOT_ALLOWED,
+    Code::LEADS_OUTSIDE,
+];
 
 #[cfg(test)]
 mod tests {
@@ -96,6 +154,42 @@ mod tests {
         assert!(LeftThere::of_earlier_runs(dir.path(), &target("there")).is_empty());
         let left = LeftThere::of_earlier_runs(dir.path(), &host);
         assert_eq!(left.iter().map(|left| &left.entry).collect::<Vec<_>>(), [&entry]);
+        assert_eq!(left[0].push, Push::Open, "the host may be flushing it");
+        drop(left);
+        let somebody = Target { user: Some("somebody".into()), ..host.clone() };
+        assert!(LeftThere::of_earlier_runs(dir.path(), &somebody).is_empty(), "another user has other files");
+        age(dir.path());
+        assert_eq!(LeftThere::of_earlier_runs(dir.path(), &host)[0].push, Push::Over);
+    }
+
+    /// Makes all notes old.
+    fn age(state: &Path) {
+        for note in fs::read_dir(state.join(FOLDER)).unwrap() {
+            let note = File::options().write(true).open(note.unwrap().path()).unwrap();
+            note.set_modified(SystemTime::now() - 2 * PUBLISHED_WITHIN).unwrap();
+        }
+    }
+
+    #[test]
+    fn how_a_push_ends_tells_whether_it_made_something() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = EntryPath::from_typed(b"d/sft-doctor-1-QUIC-first").unwrap();
+        let failed = |code: Code| {
+            Ok(Summary { failures: vec![(entry.clone(), code.because("no"))], ..Summary::default() })
+        };
+        let cases = [
+            (Ok(Summary::default()), Push::Over),
+            (failed(Code::WRITE), Push::Over),
+            (failed(Code::DENIED), Push::Refused),
+            (Err(TransferError::Refused(Code::DENIED.because("no"))), Push::Refused),
+            (Err(TransferError::Refused(Code::BUSY.because("after a loss"))), Push::Open),
+            (Err(TransferError::Lost { reason: String::new(), silent: Duration::ZERO }), Push::Open),
+        ];
+        for (ended, expected) in cases {
+            let mut left = LeftThere::note(dir.path(), &target("here"), entry.clone());
+            left.pushed(&ended);
+            assert_eq!(left.push, expected, "{ended:?}");
+        }
     }
 
     #[test]
@@ -104,5 +198,10 @@ mod tests {
         let host = target("here");
         drop(LeftThere::note(dir.path(), &host, EntryPath::from_typed(b"d/precious").unwrap()));
         assert!(LeftThere::of_earlier_runs(dir.path(), &host).is_empty());
+        let notes = || fs::read_dir(dir.path().join(FOLDER)).unwrap().count();
+        assert_eq!(notes(), 1, "it may be about to be written");
+        age(dir.path());
+        assert!(LeftThere::of_earlier_runs(dir.path(), &host).is_empty());
+        assert_eq!(notes(), 0);
     }
 }

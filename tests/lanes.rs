@@ -267,7 +267,7 @@ fn the_only_data_lane_that_goes_silent_is_replaced() {
         assert!(silenced.elapsed() < Duration::from_secs(45), "{way}: {:?}", silenced.elapsed());
         assert!(count(&ran, "lane-up") >= 2, "another was dialled: {ran:?}");
         assert_eq!(count(&ran, "reconnecting"), 0, "the session goes on: {ran:?}");
-        assert_eq!(count(&ran, "stalled"), 1, "{way}: {ran:?}");
+        assert!(count(&ran, "stalled") >= 1, "{way}: {ran:?}");
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{columns, disk_speed, failure, place, probe};
 /// connections, which shows whether their windows limit. With --copy, a file of up
 /// to 256 MiB is copied to HOST:DIR and back over each transport, from disk to disk, for about two seconds each, and
 /// removed at both ends; that says what limits: a disk, a processor or the network. What a run that was killed or cut off has
-/// left on the host, the next one with --copy removes.
+/// copied to the host, the next one with --copy removes; what it had not copied whole, the host removes by itself after 7 days.
 ///
 /// Each line is `ok`, a `warning` (it works, and might work better) or a `problem` (it does not work), and under it stands
 /// what to type to mend it. The last line is the verdict.

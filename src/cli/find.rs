@@ -83,21 +83,35 @@ pub(crate) async fn run(app: &App, typed: FindArgs) -> anyhow::Result<Exit> {
 /// Asks at all addresses side by side: a server has some in networks that are not this machine's. The one that answers comes
 /// first from then on.
 async fn ask(mut found: Found) -> (Found, Answers) {
-    let asked = found.addresses.iter().map(|ip| {
+    let mut asking = JoinSet::new();
+    for ip in &found.addresses {
         let address = SocketAddr::new(*ip, found.port);
-        tokio::spawn(async move { probe::ask(&address.ip().to_string(), address, true, true).await })
-    });
-    let asked: Vec<_> = asked.collect();
-    let mut first = None;
-    for (at, answers) in asked.into_iter().enumerate() {
-        let Ok(answers) = answers.await else { continue };
-        if !answers.keys().is_empty() {
-            found.addresses[..=at].rotate_right(1);
-            return (found, answers);
-        }
-        first = first.or(Some(answers));
+        asking.spawn(async move {
+            (address.ip(), probe::ask(&address.ip().to_string(), address, true, true).await)
+        });
     }
-    (found, first.unwrap_or_default())
+    let mut best: Option<(Worth, IpAddr, Answers)> = None;
+    while let Some(answered) = asking.join_next().await {
+        let Ok((ip, answers)) = answered else { continue };
+        let worth = found.worth(&answers);
+        if best.as_ref().is_none_or(|(best, ..)| *best < worth) {
+            best = Some((worth, ip, answers));
+        }
+        if worth == Worth::AsAnnounced {
+            break;
+        }
+    }
+    let Some((_, ip, answers)) = best else { return (found, Answers::default()) };
+    found.addresses.sort_by_key(|address| *address != ip);
+    (found, answers)
+}
+
+/// What an answer says about the server that was announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    NoKey,
+    AnyKey,
+    AsAnnounced,
 }
 
 /// The servers that were heard of.
@@ -118,8 +132,8 @@ impl Known {
     /// What is to be asked now that this was heard: what is heard over one network may have other addresses than over another.
     fn unasked(&mut self, found: Found) -> Option<Found> {
         let heard = self.0.entry(found.key()).or_default();
-        let addresses: Vec<_> =
-            found.addresses.iter().copied().filter(|ip| heard.asked.insert(*ip)).collect();
+        let mut addresses = found.addresses.clone();
+        addresses.retain(|ip| heard.asked.len() < ADDRESSES_MAX && heard.asked.insert(*ip));
         (!heard.told && !addresses.is_empty()).then_some(Found { addresses, ..found })
     }
 
@@ -165,6 +179,17 @@ impl Found {
             fingerprint: property(FINGERPRINT),
             version: property(VERSION),
         })
+    }
+
+    /// One that announces no key is itself whatever key it has.
+    fn worth(&self, answers: &Answers) -> Worth {
+        let keys = answers.keys();
+        let is_announced = |key: &String| self.fingerprint.as_ref().is_none_or(|announced| announced == key);
+        match keys.iter().map(ToString::to_string).any(|key| is_announced(&key)) {
+            true => Worth::AsAnnounced,
+            false if keys.is_empty() => Worth::NoKey,
+            false => Worth::AnyKey,
+        }
     }
 
     /// What it is called in other commands: its name, if that is one of the local network, or its address.
@@ -232,6 +257,8 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
+/// At so many addresses one server is asked: anybody may announce any number of them.
+const ADDRESSES_MAX: usize = 8;
 const SHUTDOWN_MAX: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
@@ -271,6 +298,22 @@ mod tests {
         assert!(known.take(at("192.0.2.7"), yes()).is_none() && known.silent().count() == 0);
         assert!(known.unasked(found("192.0.2.9", 1303, "")).is_none(), "it was told");
         assert!(known.unasked(found("192.0.2.9", 4000, "")).is_some(), "that is another server");
+    }
+
+    #[test]
+    fn the_announced_key_is_worth_most_and_addresses_are_bounded() {
+        let (key, rtt) = (ServerKey([7; 32]), Duration::from_micros(1));
+        let proved = Answers { tcp: None, udp: Some(UdpAnswer::Quic { rtt, native: Native::Yes(key) }) };
+        let announced = |text: &str| found("10.9.9.9", 1303, text).worth(&proved);
+        assert_eq!(announced(&key.to_string()), Worth::AsAnnounced);
+        assert_eq!(announced("SHA256:other"), Worth::AnyKey);
+        assert_eq!(found("10.9.9.9", 1303, "").worth(&Answers::default()), Worth::NoKey);
+        assert!(Worth::NoKey < Worth::AnyKey && Worth::AnyKey < Worth::AsAnnounced);
+        let mut known = Known::default();
+        let addresses = (0..99).map(|last| [10, 0, 0, last].into()).collect();
+        let asked = known.unasked(Found { addresses, ..found("10.9.9.9", 1303, "") }).unwrap();
+        assert_eq!(asked.addresses.len(), ADDRESSES_MAX);
+        assert!(known.unasked(found("10.9.9.9", 1303, "")).is_none(), "nor at more when it is heard again");
     }
 
     #[test]

@@ -3,12 +3,12 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sft_base::limits;
 use sft_engine::Link;
 use sft_lane::{Connection, DataReceiver, DataSender, Dialer, Later, Pin, Transport, into_data};
-use sft_wire::message::{Attach, Close, Welcome};
+use sft_wire::message::{Attach, Close, Ping, Welcome};
 use sft_wire::{Code, ControlMessage};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -20,7 +20,14 @@ use crate::options::TransportChoice;
 #[derive(Debug)]
 pub(crate) struct Lanes {
     means: Mutex<Option<Means>>,
-    doubted: Arc<Notify>,
+    doubt: Arc<Doubt>,
+}
+
+/// That nothing comes through the lanes that are up.
+#[derive(Debug, Default)]
+struct Doubt {
+    at: Mutex<Option<Instant>>,
+    raised: Notify,
 }
 
 /// Taken when the first transfer begins.
@@ -51,7 +58,7 @@ pub(crate) struct Means {
 impl Lanes {
     /// Lanes that are not there yet.
     pub(crate) fn new(means: Means) -> Self {
-        Self { means: Mutex::new(Some(means)), doubted: Arc::default() }
+        Self { means: Mutex::new(Some(means)), doubt: Arc::default() }
     }
 
     /// Brings them up, the first time that this is called; they end with the link.
@@ -61,8 +68,8 @@ impl Lanes {
             let Means { dialer, host, pin, address, transport, rtt, data, later, choice, wanted } = means;
             let (session, secret) = (welcome.session, welcome.attach_secret);
             let joiner = Joiner { link: link.clone(), session, secret, dialer, host, pin, address };
-            let doubted = self.doubted.clone();
-            let keeper = Keeper { joiner, transport, rtt, data, later, choice, wanted, doubted };
+            let doubt = self.doubt.clone();
+            let keeper = Keeper { joiner, transport, rtt, data, later, choice, wanted, doubt };
             let lanes_max = (welcome.lanes_max as usize).min(limits::LANES_MAX);
             tokio::spawn(keeper.keep(lanes_max));
         }
@@ -71,7 +78,25 @@ impl Lanes {
     /// Nothing comes through those that are up: brings up another one over TCP beside them, on which what they carry can be sent
     /// again. If that comes through, whoever sends knows which of them are silent.
     pub(crate) fn doubt(&self) {
-        self.doubted.notify_one();
+        self.doubt.raise();
+    }
+}
+
+impl Doubt {
+    fn raise(&self) {
+        *self.at.lock().expect("no holder of this lock panics") = Some(Instant::now());
+        self.raised.notify_one();
+    }
+
+    /// Waits for the next one; what was raised while nobody waited may be settled by now.
+    async fn recent(&self) {
+        loop {
+            self.raised.notified().await;
+            let at = *self.at.lock().expect("no holder of this lock panics");
+            if at.is_some_and(|at| at.elapsed() < DOUBT_RECENT) {
+                return;
+            }
+        }
     }
 }
 
@@ -84,7 +109,7 @@ struct Keeper {
     later: Option<Later>,
     choice: TransportChoice,
     wanted: Option<usize>,
-    doubted: Arc<Notify>,
+    doubt: Arc<Doubt>,
 }
 
 /// Lets connections join the session.
@@ -124,7 +149,9 @@ impl Keeper {
         self.use_own_quic();
         let second = self.await_second().await;
         let (quic, tcp) = self.available(second.as_ref());
-        let paths = Paths { quic, tcp, rtt: self.rtt, tcp_lanes_max: lanes_max };
+        // The server counts the lane on QUIC too.
+        let tcp_lanes_max = lanes_max.saturating_sub(usize::from(quic));
+        let paths = Paths { quic, tcp, rtt: self.rtt, tcp_lanes_max };
         let plan = plan(paths, self.choice, self.wanted);
         tracing::debug!(?paths, ?plan, "data lanes are planned");
         self.begin(plan, second).await;
@@ -190,8 +217,8 @@ impl Keeper {
                             return;
                         }
                     }
-                    () = self.doubted.notified(), if plan.tcp > 0 => {
-                        if tcp >= lanes_max {
+                    () = self.doubt.recent(), if plan.tcp > 0 => {
+                        if quic + tcp >= lanes_max || tcp >= plan.tcp + DOUBT_LANES_MAX {
                             self.give_up_oldest();
                         }
                         self.add_tcp(1).await;
@@ -272,8 +299,11 @@ impl Joiner {
             Ok(Some(ControlMessage::Close(Close { error: Some(error) })))
                 if error.code == Code::NO_SESSION =>
             {
-                // A server that was started anew: the control lane would learn of it by its silence alone.
-                self.link.give_up("the server does not know the session any more");
+                // A server that was started anew: the control lane would learn of it by its silence alone. Or one that
+                // takes no more lanes, and answers there.
+                if !self.is_heard().await {
+                    self.link.give_up("the server does not know the session any more");
+                }
                 return Err(AttachError::Refused(error.to_string()));
             }
             Ok(Some(ControlMessage::Close(close))) => {
@@ -295,6 +325,18 @@ impl Joiner {
             self.link.add_lane(transport, sender, receiver);
         }
         Ok(())
+    }
+
+    /// Whether the control lane answers, which it does not where the server does not know the session.
+    async fn is_heard(&self) -> bool {
+        let asked = Instant::now();
+        let heard = async {
+            self.link.send(Ping { number: 0 }).await;
+            while self.link.silence() >= asked.elapsed() {
+                tokio::time::sleep(HEARD_LOOK).await;
+            }
+        };
+        tokio::time::timeout(HEARD_WAIT, heard).await.is_ok()
     }
 }
 
@@ -322,10 +364,28 @@ const SECOND_WAIT_MIN: Duration = Duration::from_millis(50);
 const SECOND_WAIT_MAX: Duration = Duration::from_millis(600);
 const REPLACE_WAIT_MIN: Duration = Duration::from_millis(250);
 const REPLACE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How many lanes may be up beyond the plan because those that are up are doubted.
+const DOUBT_LANES_MAX: usize = 4;
+const DOUBT_RECENT: Duration = Duration::from_secs(5);
+/// How long a server that knows the session takes to answer a ping, at most.
+const HEARD_WAIT: Duration = Duration::from_secs(4);
+const HEARD_LOOK: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_doubt_that_is_old_brings_up_nothing() {
+        let doubt = Doubt::default();
+        let waits = || tokio::time::timeout(Duration::from_millis(1), doubt.recent());
+        doubt.raise();
+        assert!(waits().await.is_ok());
+        assert!(waits().await.is_err(), "it is dealt with");
+        doubt.raise();
+        *doubt.at.lock().unwrap() = Instant::now().checked_sub(2 * DOUBT_RECENT);
+        assert!(waits().await.is_err(), "it was raised long ago");
+    }
 
     #[test]
     fn the_mac_binds_secret_and_connection() {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use sft_base::{EntryPath, limits};
 use sft_engine::{Blame, Counters, Event, EventSink, Shares, Wait};
+use sft_lane::Carried;
 use sft_wire::message::{Body, Op};
 
 use crate::session::Session;
@@ -17,13 +18,15 @@ use crate::session::Session;
 /// [`STALLED_AFTER`], again when somebody else is waited for, and [`Event::Moving`] when it goes on. Where both ends wait for
 /// what is between, it has another lane brought up.
 pub(crate) async fn watch(session: &Session, transfer: u64, events: &EventSink) {
-    let mut recent = VecDeque::from([(Instant::now(), Sign::of(session, events.counters()))]);
+    let mut recent = VecDeque::from([(Instant::now(), Sign::of(session, events.counters(), u64::MAX))]);
     let mut since = Instant::now();
     let mut told = None;
-    let mut doubted: Option<Instant> = None;
+    let (mut doubted, mut patience): (Option<Instant>, _) = (None, STALLED_AFTER);
+    // Lanes from this number on have come up since it is known to stand still.
+    let mut young = u64::MAX;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let (now, sign) = (Instant::now(), Sign::of(session, events.counters()));
+        let (now, sign) = (Instant::now(), Sign::of(session, events.counters(), young));
         since = last_movement(&recent, &sign).map_or(since, |moved| since.max(moved));
         recent.push_back((now, sign));
         recent.retain(|(at, _)| now - *at <= STALLED_AFTER);
@@ -31,14 +34,19 @@ pub(crate) async fn watch(session: &Session, transfer: u64, events: &EventSink) 
         let silent = session.link().silence();
         let stood = since.elapsed().max(silent);
         if stood < STALLED_AFTER {
+            (doubted, patience, young) = (None, STALLED_AFTER, u64::MAX);
             if told.take().is_some() {
                 events.tell(Event::Moving);
             }
             continue;
         }
+        if young == u64::MAX {
+            young = session.link().bytes_carried().iter().map(|(lane, _)| lane + 1).max().unwrap_or(0);
+        }
         let blame = find_out(session, transfer, events.counters(), silent).await;
-        if blame == Blame::Network && doubted.is_none_or(|at| at.elapsed() >= STALLED_AFTER) {
+        if blame == Blame::Network && doubted.is_none_or(|at| at.elapsed() >= patience) {
             session.doubt_lanes();
+            patience = if doubted.is_some() { (patience * 2).min(PATIENCE_MAX) } else { patience };
             doubted = Some(Instant::now());
         }
         if told.as_ref() != Some(&blame) {
@@ -58,23 +66,26 @@ pub(crate) async fn tell_far_times(session: &Session, transfer: u64, events: &Ev
 
 /// What moves when a transfer gets on.
 struct Sign {
-    counts: [u64; 6],
+    counts: [u64; 5],
     /// Bytes that each lane has carried, by its number.
     carried: Vec<(u64, u64)>,
 }
 
 impl Sign {
-    fn of(session: &Session, counters: &Counters) -> Self {
+    /// What a lane from number `young` on has written may lie in this machine's buffers, which take much from each new one.
+    fn of(session: &Session, counters: &Counters, young: u64) -> Self {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = [
             &counters.entries_offered,
             &counters.offers_complete,
             &counters.entries_settled,
             &counters.bytes_kept,
-            &counters.bytes_quic,
-            &counters.bytes_tcp,
+            &counters.bytes_moved,
         ];
-        Self { counts: counts.map(read), carried: session.link().bytes_carried() }
+        let carried = session.link().bytes_carried();
+        let carried =
+            carried.into_iter().map(|(lane, bytes)| (lane, certain(bytes, lane >= young))).collect();
+        Self { counts: counts.map(read), carried }
     }
 
     /// Between two looks that are [`STALLED_AFTER`] apart at most; questions whether anyone is there, and answers, do not count.
@@ -86,6 +97,11 @@ impl Sign {
         let grown: u64 = self.carried.iter().map(|(lane, bytes)| bytes.saturating_sub(before(*lane))).sum();
         self.counts != earlier.counts || grown >= BYTES_COUNT
     }
+}
+
+/// What a lane is known to have carried.
+fn certain(bytes: Carried, is_young: bool) -> u64 {
+    if is_young { bytes.received } else { bytes.written + bytes.received }
 }
 
 /// When something moved for the last time, as far as these looks tell: none if nothing did.
@@ -147,6 +163,8 @@ fn blame(own: Wait, path: Option<EntryPath>, far: Option<Far>) -> Blame {
 
 /// How long nothing may move before it is told.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
+/// How long the doubts that follow each other on a network that stays silent may be apart.
+const PATIENCE_MAX: Duration = Duration::from_secs(160);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A server that does not answer for so long may be held for out of reach.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -186,13 +204,24 @@ mod tests {
 
     #[test]
     fn a_ping_is_no_movement() {
-        let sign = |settled, carried| Sign { counts: [0, 0, settled, 0, 0, 0], carried: vec![(0, carried)] };
+        let sign = |settled, carried| Sign { counts: [0, 0, settled, 0, 0], carried: vec![(0, carried)] };
         assert!(!sign(1, 1000).has_moved_since(&sign(1, 200)));
         assert!(sign(2, 200).has_moved_since(&sign(1, 200)), "an entry was settled");
         assert!(sign(1, BYTES_COUNT).has_moved_since(&sign(1, 0)), "part of a piece came");
         assert!(!sign(1, 0).has_moved_since(&sign(1, BYTES_COUNT)), "a lane that is lost brings nothing");
         let another = Sign { carried: vec![(1, BYTES_COUNT)], ..sign(1, 0) };
         assert!(another.has_moved_since(&sign(1, BYTES_COUNT)), "another lane does");
+    }
+
+    #[test]
+    fn what_a_new_lane_takes_into_its_buffers_is_no_movement() {
+        let swallowed = Carried { written: 4 << 20, received: 300 };
+        let sign = |carried| Sign { counts: [0; 5], carried };
+        let before = sign(vec![(0, 5)]);
+        assert!(!sign(vec![(0, 5), (1, certain(swallowed, true))]).has_moved_since(&before));
+        assert!(sign(vec![(0, 5 + certain(swallowed, false))]).has_moved_since(&before), "one from before");
+        let came = Carried { received: BYTES_COUNT, ..swallowed };
+        assert!(sign(vec![(0, 5), (1, certain(came, true))]).has_moved_since(&before), "content came");
     }
 
     /// What moves is so many bytes a second, until 20 seconds have passed; from then on there is only what asks after it.
@@ -203,7 +232,7 @@ mod tests {
         let mut carried = 0;
         for second in 0..seconds {
             carried += if second < 20 { rate } else { 300 };
-            let sign = Sign { counts: [0; 6], carried: vec![(0, carried)] };
+            let sign = Sign { counts: [0; 5], carried: vec![(0, carried)] };
             since = last_movement(&looks, &sign).map_or(since, |moved| since.max(moved));
             looks.push_back((at(second), sign));
             looks.retain(|(look, _)| at(second) - *look <= STALLED_AFTER);
@@ -213,7 +242,7 @@ mod tests {
 
     #[test]
     fn questions_never_add_up_to_movement() {
-        for rate in [sft_base::limits::RATE_MIN, 1 << 20] {
+        for rate in [limits::RATE_MIN, 1 << 20] {
             assert!((17..=19).contains(&movement_after_a_stall(rate, 20)), "it moves");
             assert!((17..=19).contains(&movement_after_a_stall(rate, 600)), "it has stood still since");
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sft_base::limits;
 use sft_lane::{
-    ConnectionHandle, ControlReader, ControlWriter, DataReceiver, DataSender, LaneError, Transport,
+    Carried, ConnectionHandle, ControlReader, ControlWriter, DataReceiver, DataSender, LaneError, Transport,
 };
 use sft_wire::message::{Close, Op, PackHeader, PieceHeader, Ping, Reply, Request, Window, frame};
 use sft_wire::{Code, ControlMessage, Misbehaved, WireError, decode_pack, decode_piece};
@@ -194,8 +194,8 @@ impl Link {
         self.0.lanes.subscribe()
     }
 
-    /// Bytes that each of the lanes that are up has carried so far, by its number: both ways, headers and repetitions included.
-    pub fn bytes_carried(&self) -> Vec<(u64, u64)> {
+    /// Bytes that each of the lanes that are up has carried so far, by its number: headers and repetitions included.
+    pub fn bytes_carried(&self) -> Vec<(u64, Carried)> {
         self.0.lanes.borrow().iter().map(|lane| (lane.id, lane.sender.bytes_carried())).collect()
     }
 

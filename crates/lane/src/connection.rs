@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsStream;
 
 use crate::control::{ControlReader, ControlWriter, Sink, Source};
-use crate::data::{DataReceiver, DataSender};
+use crate::data::{Carried, DataReceiver, DataSender};
 use crate::paths::Borrowed;
 use crate::pin::identity_key;
 use crate::tcp::{SEALED_BYTES_MAX, Tls};
@@ -323,13 +323,14 @@ impl ConnectionHandle {
         }
     }
 
-    /// Bytes that a TCP connection has carried both ways; over QUIC the data lane says.
-    pub(crate) fn bytes_carried(&self) -> u64 {
+    /// Bytes that the system has taken for a TCP connection, and has brought from it; over QUIC the data lane says.
+    pub(crate) fn bytes_carried(&self) -> Carried {
         match &self.0.link {
-            Link::Quic { .. } => 0,
-            Link::Tcp { written, received, .. } => {
-                written.load(Ordering::Relaxed) + received.load(Ordering::Relaxed)
-            }
+            Link::Quic { .. } => Carried::default(),
+            Link::Tcp { written, received, .. } => Carried {
+                written: written.load(Ordering::Relaxed),
+                received: received.load(Ordering::Relaxed),
+            },
         }
     }
 

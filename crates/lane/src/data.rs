@@ -17,6 +17,15 @@ use crate::{
     ConnectionHandle, ControlReader, ControlWriter, LaneError, Misbehaviour, Pace, Transport, congestion,
 };
 
+/// Bytes that a connection has carried so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// What this end's system has taken: over TCP it may lie in its buffers.
+    pub written: u64,
+    /// What has come.
+    pub received: u64,
+}
+
 /// Makes a data lane of a TCP connection whose first frame said so. What was read ahead is kept.
 ///
 /// Nothing for QUIC: there, data travel beside the control lane ([`crate::Parts::data`]), and the connection ends with
@@ -97,11 +106,11 @@ impl DataSender {
     }
 
     /// Bytes that its connection has carried so far, both ways: what tells a slow lane from one that stands still.
-    pub fn bytes_carried(&self) -> u64 {
+    pub fn bytes_carried(&self) -> Carried {
         match &self.0 {
             Outlet::Quic(connection) => {
                 let stats = connection.stats();
-                stats.udp_tx.bytes + stats.udp_rx.bytes
+                Carried { written: stats.udp_tx.bytes, received: stats.udp_rx.bytes }
             }
             Outlet::Tcp(outlet) => outlet.handle.bytes_carried(),
         }

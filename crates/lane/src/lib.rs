@@ -27,7 +27,7 @@ mod tls;
 pub use bind::BindOptions;
 pub use connection::{Connection, ConnectionHandle, Parts, QuicPath, Transport};
 pub use control::{ControlReader, ControlWriter};
-pub use data::{DataReceiver, DataSender, into_data};
+pub use data::{Carried, DataReceiver, DataSender, into_data};
 pub use dial::{ConnectOptions, Dialer, Later, Raced, connect};
 pub use early::EarlyGuard;
 pub use error::{AttemptError, BindError, ConnectError, FailedAttempt, LaneError, Misbehaviour};
