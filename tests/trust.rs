@@ -442,14 +442,62 @@ fn a_key_that_is_taken_back_is_out_at_once_and_told_why() {
     let stage = world.served(".sft/stage");
     until("it has begun", || stage.read_dir().is_ok_and(|mut dir| dir.next().is_some()));
     let several = world.owner.sft(args!["invite", "--revoke", "Ana"]).ended(2);
-    assert!(several.err().contains("`Ana` is the note of several; nothing was taken back"), "{several:?}");
+    assert!(
+        several.err().contains("`Ana` is the note of several; none of this was taken back"),
+        "{several:?}"
+    );
     world.owner.sft(args!["invite", "--revoke", "nobody"]).ended(2).says("`nobody` is nobody's name or note");
     let key = name[0]["name"].as_str().unwrap();
     let link = name[1]["name"].as_str().unwrap();
     world.owner.sft(args!["invite", "--revoke", key, "--revoke", link]).done();
-    let out = copying.wait(PATIENCE).ended(4);
-
+    let out = copying.wait(PATIENCE).ended(4).says("was taken back by the owner of the server");
     assert!(!out.err().contains("panicked"), "{out:?}");
     assert!(!world.served("box/f").exists());
     ana.sft(args!["ls", "srv:box"]).ended(4);
+}
+
+#[test]
+fn taking_back_says_what_still_lets_in() {
+    let world = World::new(SFT);
+    let revoke = |names: &[&str]| {
+        world.owner.sft(names.iter().fold(args!["invite"], |mut line, name| {
+            line.extend(args!["--revoke", name]);
+            line
+        }))
+    };
+    let names = || -> Vec<String> {
+        let listed = world.owner.sft(args!["--json", "invite", "--list"]).done().objects();
+        listed.iter().map(|object| object["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let link = invitation(&world, &["--uses", "5"]);
+    let bob = guest(&world, "bob", &link);
+    let [key, id] = &names()[..] else { panic!("a key and a link") };
+    let warned = format!("the link {id} that let in {key} still lets in 4 more keys");
+    revoke(&[key]).done().says(&warned);
+    bob.sft(args!["ls", "srv:"]).ended(4);
+    bob.sft(args!["join", link]).done();
+    revoke(&[id]).done().says(&format!("who came by the link {id} stays in (1)")).says(key);
+    bob.sft(args!["join", link]).done();
+    let taken = revoke(&["nobody", key, "nor this"]).ended(2);
+    let said = taken.err();
+    for part in ["`nobody` is nobody's", &format!("{key} was taken back"), "`nor this` is nobody's"] {
+        assert!(said.contains(part), "{said}");
+    }
+    bob.sft(args!["join", link]).ended(4);
+
+    let link = invitation(&world, &["--uses", "5"]);
+    guest(&world, "eve", &link);
+    let both = names();
+    let said = revoke(&[&both[0], &both[1]]).done().err();
+    assert!(!said.contains("lets in") && !said.contains("stays in"), "{said}");
+}
+
+#[test]
+fn who_only_looks_makes_no_state_folder() {
+    let world = World::new(SFT);
+    let state = world.local("none");
+    let told = format!("{} does not exist", state.display());
+    world.owner.sft(args!["invite", "--list", "--state", state]).done().says(&told);
+    world.owner.sft(args!["invite", "--revoke", "Ana", "--state", state]).ended(2).says(&told);
+    assert!(!state.exists());
 }

@@ -1,5 +1,6 @@
 //! What `sft invite --list` and `--revoke` say: who has been let into the server of this machine, and taking that back.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -11,12 +12,18 @@ use crate::app::App;
 use crate::exit::Exit;
 use crate::failure::Usage;
 use crate::granted::Granted;
+use crate::names::shown;
 
 /// Shows all that was given and is not over.
 pub(crate) fn list(app: &App, state: &Path) -> anyhow::Result<Exit> {
+    if !is_there(state) {
+        app.voice.note(&nothing_there(state));
+        return Ok(Exit::Done);
+    }
     let given = Grants::open(state)?.given(SystemTime::now())?;
     if given.is_empty() {
-        app.voice.note("nobody is invited; the keys in authorized_keys own what is served");
+        let text = "nobody is invited; the keys in authorized_keys own what is served";
+        app.voice.note(&format!("{}: {text}", shown(state)));
     }
     for one in &given {
         if app.voice.json() {
@@ -30,18 +37,41 @@ pub(crate) fn list(app: &App, state: &Path) -> anyhow::Result<Exit> {
 
 /// Takes back what has one of these names, or notes, each by itself.
 pub(crate) fn revoke(app: &App, state: &Path, names: &[String]) -> anyhow::Result<Exit> {
+    if !is_there(state) {
+        return Err(Usage(nothing_there(state)).into());
+    }
     let grants = Grants::open(state)?;
+    let (mut gone, mut ways, mut wrong) = (HashSet::new(), Vec::new(), Vec::new());
     for name in names {
-        match grants.take_back(name)? {
-            TakenBack::All(taken) => tell_taken(app, &taken)?,
-            TakenBack::Several(several) => return Err(Usage(which(name, &several)).into()),
+        match grants.take_back(name, SystemTime::now())? {
+            TakenBack::All { taken, left } => {
+                tell_taken(app, &taken)?;
+                ways.extend(taken.first().map(|one| (one.name.clone(), left)));
+                gone.extend(taken.into_iter().map(|one| one.name));
+            }
+            TakenBack::Several(several) => wrong.push(which(name, &several)),
             TakenBack::Unknown => {
-                let text = format!("{} is nobody's name or note; see `sft invite --list`", quoted(name));
-                return Err(Usage(text).into());
+                wrong.push(format!("{} is nobody's name or note; see `sft invite --list`", quoted(name)));
             }
         }
     }
-    Ok(Exit::Done)
+    for (name, mut left) in ways {
+        left.retain(|one| !gone.contains(&one.name));
+        tell_left(app, &name, &left)?;
+    }
+    if wrong.is_empty() { Ok(Exit::Done) } else { Err(Usage(wrong.join("\n")).into()) }
+}
+
+/// Only looking for something makes no folder. What cannot be looked at is for [`Grants::open`] to tell of.
+fn is_there(state: &Path) -> bool {
+    state.try_exists().unwrap_or(true)
+}
+
+fn nothing_there(state: &Path) -> String {
+    format!(
+        "{} does not exist: no `sft serve` has run with this state folder, and nobody is invited",
+        shown(state)
+    )
 }
 
 fn tell_taken(app: &App, taken: &[Given]) -> anyhow::Result<()> {
@@ -55,15 +85,44 @@ fn tell_taken(app: &App, taken: &[Given]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Who can still come in, or is in, for all that was taken back.
+fn tell_left(app: &App, taken: &str, left: &[Given]) -> anyhow::Result<()> {
+    if app.voice.json() {
+        return left.iter().try_for_each(|one| app.voice.object(object("remains", one)));
+    }
+    let links = left.iter().filter_map(|one| match one.kind {
+        GivenKind::Invitation { uses } => Some((&one.name, uses)),
+        _ => None,
+    });
+    for (link, uses) in links {
+        let keys = if uses == 1 { "1 more key".to_owned() } else { format!("{uses} more keys") };
+        app.voice.warn(&format!(
+            "the link {link} that let in {taken} still lets in {keys}, be it the same: `sft invite --revoke {link}` ends that"
+        ));
+    }
+    let keys: Vec<_> = left.iter().filter(|one| one.kind == GivenKind::Key).collect();
+    if !keys.is_empty() {
+        let (count, lines) = (keys.len(), lines(keys));
+        app.voice.warn(&format!(
+            "who came by the link {taken} stays in ({count}): `sft invite --revoke NAME` takes that back, of{lines}"
+        ));
+    }
+    Ok(())
+}
+
 fn which(note: &str, several: &[Given]) -> String {
-    let lines: Vec<String> =
-        several.iter().map(|given| format!("\n    {} {}", given.name, sentence(given))).collect();
-    format!("{} is the note of several; nothing was taken back, name one:{}", quoted(note), lines.concat())
+    let is_one = several.iter().all(|given| given.name == several[0].name);
+    let why = if is_one { "a note of a key that has others too" } else { "the note of several" };
+    format!("{} is {why}; none of this was taken back, name one:{}", quoted(note), lines(several))
+}
+
+fn lines<'a>(given: impl IntoIterator<Item = &'a Given>) -> String {
+    given.into_iter().map(|given| format!("\n    {} {}", given.name, sentence(given))).collect()
 }
 
 /// What it is, after its name.
 fn sentence(given: &Given) -> String {
-    let Given { kind, path, rights, until, note, .. } = given;
+    let Given { kind, path, rights, until, note, user, .. } = given;
     let rights = Granted(*rights);
     let place = if path.is_root() { "everywhere".to_owned() } else { format!("in {path}") };
     let what = match kind {
@@ -73,7 +132,11 @@ fn sentence(given: &Given) -> String {
         GivenKind::Invitation { uses } => format!("is a link for {uses} keys, which may {rights} {place}"),
     };
     let end = until.and_then(text_of).map_or_else(String::new, |end| format!(", until {end}"));
-    let note = if note.is_empty() { String::new() } else { format!(" ({})", Shown(note.as_bytes())) };
+    let note = match (note.as_str(), user.as_str()) {
+        ("", "") => String::new(),
+        ("", user) => format!(" (calls itself {})", quoted(user)),
+        (note, _) => format!(" ({})", Shown(note.as_bytes())),
+    };
     format!("{what}{end}{note}")
 }
 
@@ -90,6 +153,7 @@ fn object(event: &str, given: &Given) -> Map<String, Value> {
         "note": given.note,
         "path": given.path.to_string(),
         "rights": given.rights.to_string(),
+        "user": given.user,
         "until": given.until.and_then(text_of),
         "uses": uses,
     });
@@ -107,4 +171,27 @@ fn text_of(time: SystemTime) -> Option<String> {
 
 fn quoted(text: &str) -> String {
     format!("`{}`", Shown(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sft_auth::Rights;
+    use sft_base::EntryPath;
+
+    #[test]
+    fn the_guests_own_word_is_told_from_the_owners() {
+        let given = |note: &str, user: &str| Given {
+            name: "SHA256:x".into(),
+            note: note.into(),
+            user: user.into(),
+            kind: GivenKind::Key,
+            path: EntryPath::root(),
+            rights: Rights::ALL,
+            until: None,
+        };
+        assert!(sentence(&given("Bob", "")).ends_with(" everywhere (Bob)"));
+        assert!(sentence(&given("", "Bob)\x1b")).ends_with(" everywhere (calls itself `Bob)\\u{1b}`)"));
+        assert!(sentence(&given("", "")).ends_with(" everywhere"));
+    }
 }

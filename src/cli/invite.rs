@@ -29,7 +29,7 @@ pub(crate) struct InviteArgs {
     /// Show what was given and is not over: keys, passwords and links
     #[arg(long, conflicts_with_all = ["revoke", "path", "rights", "password", "expires", "uses", "note", "host"])]
     list: bool,
-    /// Take back a key, a password or a link, by its name in --list, or by its note if no other has it
+    /// Take back a key, a password or a link, by its name in --list, or by its note if no other has it and it has no other
     #[arg(long, value_name = "NAME",
         conflicts_with_all = ["path", "rights", "password", "expires", "uses", "note", "host"])]
     revoke: Vec<String>,

@@ -3,6 +3,7 @@
 //! The owner's own keys are not in it: they stand in `authorized_keys`. What was taken back lets nobody in; that open sessions end
 //! is the business of the doors, which ask [`Policy::stands`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,8 +21,10 @@ pub struct Given {
     /// By which it is taken back: a fingerprint, `password:` and 16 hexadecimal digits, or those of an invitation. A key that was
     /// given several has them all under one name.
     pub name: String,
-    /// For people: who has it.
+    /// For people: who has it, in the owner's words.
     pub note: String,
+    /// For people, where a key has no note: how its holder calls itself, which may be anything.
+    pub user: String,
     /// What.
     pub kind: GivenKind,
     /// Below which path.
@@ -49,11 +52,16 @@ pub enum GivenKind {
 /// What came of taking something back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TakenBack {
-    /// All of this, under one name.
-    All(Vec<Given>),
-    /// Nothing: a note that these have together, each with a name of its own.
+    /// All that is under one name.
+    All {
+        /// This.
+        taken: Vec<Given>,
+        /// What still lets in: for a key the links by which it came, and for a link the keys that came by it.
+        left: Vec<Given>,
+    },
+    /// Nothing: a note of things under several names, or under one that has other notes too; all that is under them.
     Several(Vec<Given>),
-    /// Nothing: there is none of this name or note.
+    /// Nothing: there is none of this name, and none that is not over of this note.
     Unknown,
 }
 
@@ -64,26 +72,27 @@ pub struct GivenThen(Arc<Contents>);
 impl Grants {
     /// What lets somebody in at `now`, or can: keys, then passwords, then invitations, each in the order in which they were given.
     pub fn given(&self, now: SystemTime) -> Result<Vec<Given>, GrantsError> {
-        let is_over = |given: &Given| given.until.is_some_and(|end| end <= now);
-        Ok(self.contents()?.given().filter(|given| !is_over(given)).collect())
+        Ok(self.contents()?.given().filter(|given| !given.is_over(now)).collect())
     }
 
-    /// Takes back what has this name or, if it is no name, this note.
-    pub fn take_back(&self, name: &str) -> Result<TakenBack, GrantsError> {
+    /// Takes back what has this name or, if it is no name, this note. A note takes nothing but what bears it.
+    pub fn take_back(&self, name: &str, now: SystemTime) -> Result<TakenBack, GrantsError> {
         self.change(|contents| {
-            let named: Vec<_> = contents.given().filter(|given| given.name == name).collect();
-            let noted = || contents.given().filter(|given| given.note == name && !name.is_empty()).collect();
-            let meant: Vec<Given> = if named.is_empty() { noted() } else { named };
-            let Some(first) = meant.first() else { return Ok(TakenBack::Unknown) };
-            if meant.iter().any(|other| other.name != first.name) {
-                return Ok(TakenBack::Several(meant));
-            }
-            // Also what has the name and another note.
-            let taken = contents.given().filter(|given| given.name == first.name).collect();
-            contents.enrolled.retain(|key| key.given().name != first.name);
-            contents.passwords.retain(|password| password.given().name != first.name);
-            contents.invitations.retain(|open| open.given().name != first.name);
-            Ok(TakenBack::All(taken))
+            let name = if contents.given().any(|given| given.name == name) {
+                name.to_owned()
+            } else {
+                match contents.noted(name, now) {
+                    Ok(Some(name)) => name,
+                    Ok(None) => return Ok(TakenBack::Unknown),
+                    Err(several) => return Ok(TakenBack::Several(several)),
+                }
+            };
+            let taken = contents.given().filter(|given| given.name == name).collect();
+            let left = contents.related(&name, now);
+            contents.enrolled.retain(|key| key.given().name != name);
+            contents.passwords.retain(|password| password.given().name != name);
+            contents.invitations.retain(|open| open.given().name != name);
+            Ok(TakenBack::All { taken, left })
         })
     }
 
@@ -121,6 +130,10 @@ impl PartialEq for GivenThen {
 }
 
 impl Given {
+    fn is_over(&self, now: SystemTime) -> bool {
+        self.until.is_some_and(|end| end <= now)
+    }
+
     fn is_access(&self) -> bool {
         !matches!(self.kind, GivenKind::Invitation { .. })
     }
@@ -136,11 +149,34 @@ impl Contents {
         let passwords = self.passwords.iter().map(PasswordGrant::given);
         keys.chain(passwords).chain(self.invitations.iter().map(OpenInvitation::given))
     }
+
+    /// The name that is meant by a note: of the one thing that bears it, and no other note. What is over counts for nothing.
+    fn noted(&self, note: &str, now: SystemTime) -> Result<Option<String>, Vec<Given>> {
+        let valid: Vec<_> = self.given().filter(|given| !given.is_over(now)).collect();
+        let bears = |given: &&Given| given.note == note && !note.is_empty();
+        let names: HashSet<_> = valid.iter().filter(bears).map(|given| given.name.clone()).collect();
+        let whole = || valid.iter().filter(|given| names.contains(&given.name));
+        if names.len() > 1 || whole().any(|given| !bears(&given)) {
+            return Err(whole().cloned().collect());
+        }
+        Ok(names.into_iter().next())
+    }
+
+    /// What came by the link of this name, and the links by which the key of this name came, if they are not over.
+    fn related(&self, name: &str, now: SystemTime) -> Vec<Given> {
+        let by_it = |key: &&Enrolled| key.via.is_some_and(|id| id.to_string() == name);
+        let links: HashSet<_> =
+            self.enrolled.iter().filter(|key| key.given().name == name).filter_map(|key| key.via).collect();
+        let came = self.enrolled.iter().filter(by_it).map(Enrolled::given);
+        let led = self.invitations.iter().filter(|open| links.contains(&open.id)).map(OpenInvitation::given);
+        came.chain(led).filter(|given| !given.is_over(now)).collect()
+    }
 }
 
 impl Enrolled {
     fn given(&self) -> Given {
-        Given::access(self.key.fingerprint().to_string(), &self.label, GivenKind::Key, &self.scope)
+        let name = self.key.fingerprint().to_string();
+        Given { user: self.user.clone(), ..Given::access(name, &self.label, GivenKind::Key, &self.scope) }
     }
 }
 
@@ -162,7 +198,7 @@ impl OpenInvitation {
 impl Given {
     fn access(name: String, note: &str, kind: GivenKind, scope: &Scope) -> Self {
         let Scope { path, rights, expires } = scope.clone();
-        Self { name, note: note.to_owned(), kind, path, rights, until: expires }
+        Self { name, note: note.to_owned(), user: String::new(), kind, path, rights, until: expires }
     }
 }
 
@@ -204,7 +240,7 @@ mod tests {
         let terms =
             InvitationTerms { path, rights, uses: 2, note: note.into(), ..InvitationTerms::default() };
         let id = grants.invite(terms, now()).unwrap().secret.id();
-        grants.redeem(id, |_| true, key, "", now()).unwrap();
+        grants.redeem(id, |_| true, key, "Bob", now()).unwrap();
     }
 
     #[test]
@@ -223,22 +259,58 @@ mod tests {
         assert_eq!(kinds, [key_, key_, password, password, open, open]);
         assert_eq!(grants.given(now() + Duration::from_secs(60)).unwrap().len(), 4, "passwords are over");
 
-        let TakenBack::Several(several) = grants.take_back("Ana").unwrap() else { panic!("two have it") };
-        assert_eq!(several.iter().map(|given| given.kind).collect::<Vec<_>>(), [key_, open]);
+        let take_back = |name: &str| grants.take_back(name, now()).unwrap();
+        let TakenBack::Several(several) = take_back("Ana") else { panic!("two have it") };
+        assert_eq!(several.iter().map(|given| given.kind).collect::<Vec<_>>(), [key_, key_, open]);
         assert_eq!(grants.given(now()).unwrap(), given, "nothing was taken");
         for unknown in ["", "Carl", "password:", &name[..20]] {
-            assert_eq!(grants.take_back(unknown).unwrap(), TakenBack::Unknown, "{unknown}");
+            assert_eq!(take_back(unknown), TakenBack::Unknown, "{unknown}");
         }
-        let TakenBack::All(taken) = grants.take_back("Bob").unwrap() else { panic!("one has it") };
-        assert_eq!((taken.len(), taken[0].kind), (1, password));
+        let TakenBack::All { taken, left } = take_back("Bob") else { panic!("one has it") };
+        assert_eq!((taken.len(), taken[0].kind, left.len()), (1, password, 0));
         assert!(policy.admit_password(&bob.to_text(), now()).is_err());
-        let TakenBack::All(taken) = grants.take_back(&name).unwrap() else { panic!("it is a name") };
+        let TakenBack::All { taken, left } = take_back(&name) else { panic!("it is a name") };
         assert_eq!(taken.len(), 2, "all that the key was given");
+        assert_eq!(
+            left.iter().map(|given| given.kind).collect::<Vec<_>>(),
+            [open, open],
+            "it can come again"
+        );
         assert!(policy.admit_proven(&key(1), now()).is_err());
         for given in grants.given(now()).unwrap() {
-            assert_eq!(grants.take_back(&given.name).unwrap(), TakenBack::All(vec![given]));
+            assert_eq!(take_back(&given.name), TakenBack::All { taken: vec![given], left: vec![] });
         }
         assert!(grants.given(now()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_note_takes_nothing_but_what_bears_it_and_only_the_owners_words_are_notes() {
+        let House { policy, .. } = &house();
+        let grants = policy.grants();
+        let soon = now() + Duration::from_secs(61);
+        let take_back = |name: &str| grants.take_back(name, soon).unwrap();
+        grants.make_password("Ana", scope("over"), now()).unwrap();
+        assert_eq!(take_back("Ana"), TakenBack::Unknown, "it is over");
+        enrol(grants, &key(1), "Ana", "a");
+        enrol(grants, &key(1), "Ana at work", "b");
+        let given = grants.given(soon).unwrap();
+        for link in given.iter().filter(|given| !given.is_access()) {
+            let TakenBack::All { left, .. } = take_back(&link.name) else { panic!("it is a name") };
+            assert_eq!((left.len(), &left[0].note), (1, &link.note), "the key that came by it");
+        }
+        let TakenBack::Several(several) = take_back("Ana") else { panic!("the key has another note") };
+        assert_eq!(several, given[..2]);
+        assert!(matches!(take_back(&given[0].name), TakenBack::All { .. }));
+
+        enrol(grants, &key(2), "", "a");
+        enrol(grants, &key(3), "Bob", "a");
+        let given = grants.given(soon).unwrap();
+        assert_eq!((given[0].note.as_str(), given[0].user.as_str()), ("", "Bob"));
+        assert_eq!((given[1].note.as_str(), given[1].user.as_str()), ("Bob", ""));
+        let link = given[3].name.clone();
+        take_back(&link);
+        let TakenBack::All { taken, .. } = take_back("Bob") else { panic!("one has this note") };
+        assert_eq!(taken, given[1..2], "and not who says so");
     }
 
     #[test]
@@ -253,7 +325,7 @@ mod tests {
         let before = grants.given_then().unwrap();
         let quick = grants.make_password("Carl", scope("c"), now()).unwrap();
         let carl = policy.admit_password(&quick.to_text(), now()).unwrap();
-        grants.take_back("Carl").unwrap();
+        grants.take_back("Carl", now()).unwrap();
         assert!(
             !stands(&carl) && before != grants.given_then().unwrap(),
             "as little as before, and not the same"
@@ -264,9 +336,9 @@ mod tests {
         enrol(grants, &key(1), "more", "b");
         assert!(stands(&ana) && before != grants.given_then().unwrap(), "more was given");
         let both = policy.admit_proven(&key(1), now()).unwrap();
-        grants.take_back(bob.identity()).unwrap();
+        grants.take_back(bob.identity(), now()).unwrap();
         assert!(stands(&both) && !stands(&bob));
-        grants.take_back(ana.identity()).unwrap();
+        grants.take_back(ana.identity(), now()).unwrap();
         assert!(!stands(&ana) && !stands(&both));
         enrol(grants, &key(1), "part", "b");
         assert!(!stands(&both), "only a part is back");

@@ -60,8 +60,10 @@ pub enum GrantsError {
 pub struct Enrolled {
     /// The key.
     pub key: PublicKeyId,
-    /// For people: the invitation's note, or the user name of the proof.
+    /// For people: the invitation's note.
     pub label: String,
+    /// For people, where there was no note: the user name of the proof, which is the guest's own word.
+    pub user: String,
     /// What it may do, where and for how long.
     pub scope: Scope,
     /// The invitation that enrolled it; none if the owner wrote it by hand.
@@ -198,7 +200,7 @@ impl Grants {
             open.terms.uses -= 1;
             let terms = open.terms.clone();
             contents.invitations.retain(|open| open.is_open(now));
-            contents.enrol(key, label_of(&terms.note, user), &terms, id)
+            contents.enrol(key, user, &terms, id)
         })
     }
 
@@ -229,6 +231,13 @@ impl Grants {
     }
 }
 
+impl Enrolled {
+    /// What a log calls it; the key itself is the better name where it is empty.
+    pub(crate) fn called(&self) -> &str {
+        if self.label.is_empty() { &self.user } else { &self.label }
+    }
+}
+
 impl OpenInvitation {
     fn is_open(&self, now: SystemTime) -> bool {
         self.terms.uses > 0 && self.terms.expires.is_none_or(|end| now < end)
@@ -240,7 +249,7 @@ impl Contents {
     fn enrol(
         &mut self,
         key: &PublicKeyId,
-        label: String,
+        user: &str,
         terms: &InvitationTerms,
         via: InvitationId,
     ) -> Result<(), RedeemError> {
@@ -249,7 +258,14 @@ impl Contents {
         if keys.len() >= GRANTS_MAX && !keys.contains(key) {
             return Err(GrantsError::TooMany("enrolled keys").into());
         }
-        self.enrolled.push(Enrolled { key: key.clone(), label, scope, via: Some(via) });
+        let user = if terms.note.is_empty() { user.to_owned() } else { String::new() };
+        self.enrolled.push(Enrolled {
+            key: key.clone(),
+            label: terms.note.clone(),
+            user,
+            scope,
+            via: Some(via),
+        });
         Ok(())
     }
 }
@@ -264,10 +280,6 @@ fn read(opened: Opened, path: &Path) -> Result<Contents, GrantsError> {
     let bytes = Zeroizing::new(opened.read(GRANTS_BYTES_MAX)?);
     let text = std::str::from_utf8(&bytes).map_err(|e| malformed(MalformedGrants::NotText(e)))?;
     grants_text::parse(text).map_err(malformed)
-}
-
-fn label_of(note: &str, user: &str) -> String {
-    if note.is_empty() { user.to_owned() } else { note.to_owned() }
 }
 
 #[cfg(test)]
@@ -305,7 +317,12 @@ mod tests {
         assert!(matches!(redeem(&grants, &invitation, &key(3)), Err(RedeemError::Unknown(_))));
         redeem(&grants, &invitation, &key(2)).unwrap();
         assert_eq!(grants.enrolled().unwrap().len(), 2);
-        assert_eq!(grants.of_key(&key(1), now()).unwrap()[0].label, "ana");
+        let of_one = &grants.of_key(&key(1), now()).unwrap()[0];
+        assert_eq!(
+            (of_one.label.as_str(), of_one.user.as_str()),
+            ("", "ana"),
+            "a word of its own is no note"
+        );
         assert!(grants.of_key(&key(3), now()).unwrap().is_empty());
     }
 
@@ -319,8 +336,8 @@ mod tests {
         let open = grants.invite(InvitationTerms::default(), now()).unwrap();
         let wrong = grants.redeem(open.secret.id(), |_| false, &key(1), "", now());
         assert!(matches!(wrong, Err(RedeemError::Mac(_))));
-        let taken = grants.take_back(&open.secret.id().to_string()).unwrap();
-        assert!(matches!(taken, TakenBack::All(_)), "{taken:?}");
+        let taken = grants.take_back(&open.secret.id().to_string(), now()).unwrap();
+        assert!(matches!(taken, TakenBack::All { .. }), "{taken:?}");
         assert!(matches!(redeem(&grants, &open, &key(1)), Err(RedeemError::Unknown(_))));
         assert!(grants.enrolled().unwrap().is_empty());
     }
@@ -333,10 +350,11 @@ mod tests {
             InvitationTerms { access_until: Some(later(60)), note: "Bob".into(), ..Default::default() };
         let invitation = grants.invite(terms, now()).unwrap();
         redeem(&grants, &invitation, &key(1)).unwrap();
-        assert_eq!(grants.of_key(&key(1), later(59)).unwrap()[0].label, "Bob");
+        let of_bob = &grants.of_key(&key(1), later(59)).unwrap()[0];
+        assert_eq!((of_bob.label.as_str(), of_bob.user.as_str()), ("Bob", ""));
         assert!(grants.of_key(&key(1), later(60)).unwrap().is_empty());
-        let taken = grants.take_back(&key(1).fingerprint().to_string()).unwrap();
-        assert!(matches!(taken, TakenBack::All(_)), "{taken:?}");
+        let taken = grants.take_back(&key(1).fingerprint().to_string(), now()).unwrap();
+        assert!(matches!(taken, TakenBack::All { .. }), "{taken:?}");
         assert!(grants.of_key(&key(1), now()).unwrap().is_empty());
     }
 

@@ -80,6 +80,8 @@ struct KeyTable {
     key: String,
     #[serde(default)]
     label: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    user: String,
     path: String,
     rights: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +123,7 @@ impl KeyTable {
         Self {
             key: enrolled.key.to_line(),
             label: enrolled.label.clone(),
+            user: enrolled.user.clone(),
             path: path_text::for_people(&enrolled.scope.path),
             rights: enrolled.scope.rights.to_string(),
             expires: enrolled.scope.expires.map(utc::format),
@@ -136,7 +139,8 @@ impl KeyTable {
         };
         let key = PublicKeyId::from_line(&self.key).ok().map(|(key, _)| key);
         let via = self.via.as_deref().map(|id| at.id("via", id)).transpose()?;
-        Ok(Enrolled { key: at.value("key", &self.key, key)?, label: self.label.clone(), scope, via })
+        let (label, user) = (self.label.clone(), self.user.clone());
+        Ok(Enrolled { key: at.value("key", &self.key, key)?, label, user, scope, via })
     }
 }
 
@@ -256,7 +260,8 @@ mod tests {
             note: "a \"note\"\n".into(),
         };
         let scope = Scope { path, rights: Rights::of([Right::Read]), expires: terms.expires };
-        let enrolled = Enrolled { key, label: "Ana".into(), scope, via: Some(secret.id()) };
+        let enrolled =
+            Enrolled { key, label: "Ana".into(), user: "ana".into(), scope, via: Some(secret.id()) };
         let open = OpenInvitation { id: secret.id(), terms, verifier: secret.verifier() };
         let scope = Scope { expires: None, ..enrolled.scope.clone() };
         let password = PasswordGrant { label: "Bob".into(), scope, verifier: PasswordVerifier([7; 32]) };

@@ -217,9 +217,9 @@ impl Policy {
 
     fn enrolled(&self, key: &PublicKeyId, now: SystemTime) -> Result<Option<Grant>, Refusal> {
         let enrolled = self.grants.of_key(key, now).map_err(Refusal::Grants)?;
-        let Some(Enrolled { label, .. }) = enrolled.first() else { return Ok(None) };
+        let Some(called) = enrolled.first().map(Enrolled::called) else { return Ok(None) };
         let identity = key.fingerprint().to_string();
-        let label = if label.is_empty() { identity.clone() } else { label.clone() };
+        let label = if called.is_empty() { identity.clone() } else { called.to_owned() };
         Ok(Some(Grant::enrolled(identity, &label, enrolled.into_iter().map(|e| e.scope).collect())))
     }
 }
