@@ -70,6 +70,17 @@ pub(crate) fn run(app: &App, typed: ServeArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Raises the number of files that may be open as far as it goes: a connection over SSH takes five, and many come.
+fn allow_many_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        // A refusal leaves the bound as it was.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+}
+
 async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
     let root = std::path::absolute(&typed.dir).context("the current directory cannot be named")?;
     // By its plain name, if it has one; that it cannot be served is said later.
@@ -86,6 +97,7 @@ async fn serve(app: &App, typed: ServeArgs) -> anyhow::Result<StopReport> {
         doors: doors(&typed.doors),
     };
     let stop = stop_signal()?;
+    allow_many_files();
     let server = Server::bind(options).await?;
     let (addresses, fingerprint) = (server.addresses(), server.key().to_string());
     let announcement = announce(app, &typed, &addresses, &fingerprint);

@@ -20,13 +20,12 @@ pub(crate) async fn watch_grants(policy: Arc<Policy>, tell: impl Fn()) {
         match in_pool(move || policy.grants().given_then()).await {
             Ok(given) => {
                 is_readable = true;
-                if last.as_ref() == Some(&given) && told.as_ref() != Some(&given) {
-                    if told.is_some() {
-                        tell();
-                    }
-                    told = Some(given.clone());
+                // The first look is told too: somebody may have come in before it.
+                let has_stayed = last.replace(given.clone()).is_none_or(|last| last == given);
+                if has_stayed && told.as_ref() != Some(&given) {
+                    tell();
+                    told = Some(given);
                 }
-                last = Some(given);
             }
             Err(error) => {
                 if std::mem::take(&mut is_readable) {
