@@ -158,8 +158,9 @@ fn is_same(announced: &str, host: &str) -> bool {
     announced.trim_end_matches('.').eq_ignore_ascii_case(host.trim_end_matches('.'))
 }
 
-/// Who is there answers at once; it is asked again after a second, in case the question was lost.
-const ANNOUNCED_MAX: Duration = Duration::from_secs(2);
+/// Who is there answers at once, unless they have answered somebody else within the second before (RFC 6762, section 6); they are asked
+/// again after one second and after three, in case a question or its answer was lost.
+const ANNOUNCED_MAX: Duration = Duration::from_millis(3500);
 /// Servers of one machine answer together: who comes later than this after the first is not waited for.
 const OTHERS_MAX: Duration = Duration::from_millis(200);
 
