@@ -27,16 +27,15 @@ impl Offered {
         Self { view, path, stat, open: Arc::default() }
     }
 
-    /// The whole of a small file, appended to `out`, and its digest.
-    fn append_whole(&self, out: &mut Buffer) -> Result<Digest, WireError> {
-        let source = self.view.open(&self.path)?;
+    /// The whole of a small file that was opened, appended to `out`, and its digest.
+    fn append_whole(&self, source: &dyn Source, out: &mut Buffer) -> Result<Digest, WireError> {
         let size = self.stat.meta.size as usize;
         let place = &mut out.unfilled()[..size];
         let read = source.read_at(0, place).map_err(|e| source_error(&e))?;
         if read != size {
             return Err(self.changed());
         }
-        self.unchanged(&*source)?;
+        self.unchanged(source)?;
         let digest = Digest::of(place);
         out.fill(size);
         Ok(digest)
@@ -97,13 +96,20 @@ pub(crate) fn pack(transfer: u64, unit: u64, files: Vec<(u64, Offered)>) -> (Pac
     let total: u64 = files.iter().map(|(_, file)| file.stat.meta.size).sum();
     let mut content = Buffer::take(total as usize);
     let mut packed = Vec::with_capacity(files.len());
-    for (entry, file) in files {
-        let start = content.len();
-        packed.push(match file.append_whole(&mut content) {
-            Ok(digest) => {
-                PackedFile { entry, size: (content.len() - start) as u32, digest: Some(digest), error: None }
-            }
-            Err(error) => PackedFile { entry, size: 0, digest: None, error: Some(cut_short(error)) },
+    for files in files.chunk_by(|(_, a), (_, b)| a.view.is(&b.view)) {
+        let paths: Vec<_> = files.iter().map(|(_, file)| file.path.clone()).collect();
+        let mut left = files.iter();
+        files[0].1.view.open_each(&paths, |opened| {
+            let Some((entry, file)) = left.next() else { return };
+            let start = content.len();
+            let read = opened.and_then(|source| file.append_whole(&*source, &mut content));
+            let size = (content.len() - start) as u32;
+            packed.push(match read {
+                Ok(digest) => PackedFile { entry: *entry, size, digest: Some(digest), error: None },
+                Err(error) => {
+                    PackedFile { entry: *entry, size: 0, digest: None, error: Some(cut_short(error)) }
+                }
+            });
         });
     }
     (PackHeader { transfer, unit, files: packed }, Bytes::from_owner(content))

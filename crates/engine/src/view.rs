@@ -71,6 +71,21 @@ impl View {
         self.store.open(path).map_err(|e| source_error(&e))
     }
 
+    /// The contents of several files, each handed over before the next is opened.
+    pub(crate) fn open_each(&self, paths: &[EntryPath], mut each: impl FnMut(Outcome<Box<dyn Source>>)) {
+        // One that may not be read must not be opened.
+        if paths.iter().all(|path| self.check(Right::Read, path).is_ok()) {
+            self.store.open_each(paths, &mut |opened| each(opened.map_err(|e| source_error(&e))));
+        } else {
+            paths.iter().for_each(|path| each(self.open(path)));
+        }
+    }
+
+    /// Whether this is a clone of the other.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.store, &other.store) && Arc::ptr_eq(&self.grant, &other.grant)
+    }
+
     /// The target of a link.
     pub fn read_link(&self, path: &EntryPath) -> Outcome<Vec<u8>> {
         self.check(Right::Read, path)?;

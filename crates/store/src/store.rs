@@ -34,6 +34,12 @@ pub trait Store: Send + Sync + 'static {
     /// Opens a regular file for reading; anything else is refused without being opened.
     fn open(&self, path: &EntryPath) -> Result<Box<dyn Source>, StoreError>;
 
+    /// Opens several regular files as [`Store::open`] does, one after the other, and hands each over before it opens the next: less
+    /// work than one by one where those next to each other are in one directory.
+    fn open_each(&self, paths: &[EntryPath], each: &mut dyn FnMut(Result<Box<dyn Source>, StoreError>)) {
+        paths.iter().for_each(|path| each(self.open(path)));
+    }
+
     /// The target of a symbolic link, byte for byte.
     fn read_link(&self, path: &EntryPath) -> Result<Vec<u8>, StoreError>;
 

@@ -137,6 +137,10 @@ impl Store for FsStore {
         Ok(Box::new(reading::open(&self.beneath, path)?))
     }
 
+    fn open_each(&self, paths: &[EntryPath], each: &mut dyn FnMut(Result<Box<dyn Source>, StoreError>)) {
+        reading::open_each(&self.beneath, paths, |file| each(file.map(|file| Box::new(file) as _)));
+    }
+
     fn read_link(&self, path: &EntryPath) -> Result<Vec<u8>, StoreError> {
         reading::read_link(&self.beneath, path)
     }

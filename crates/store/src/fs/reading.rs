@@ -28,20 +28,31 @@ pub(super) fn stat(beneath: &Beneath, path: &EntryPath) -> Result<Stat, StoreErr
     stat_at(&beneath.to_read(path)?, path)
 }
 
-/// Walks once to each directory, and again where a link is on the way.
 pub(super) fn stat_each(beneath: &Beneath, paths: &[EntryPath]) -> Vec<Result<Stat, StoreError>> {
     let mut found = Vec::with_capacity(paths.len());
+    at_each(beneath, paths, |place, path| found.push(place.and_then(|place| stat_at(&place, path))));
+    found
+}
+
+/// Walks once to each directory, and again where a link is on the way.
+fn at_each(
+    beneath: &Beneath,
+    paths: &[EntryPath],
+    mut each: impl FnMut(Result<Place<'_>, StoreError>, &EntryPath),
+) {
     for beside in paths.chunk_by(|a, b| beneath::split(a).0 == beneath::split(b).0) {
-        match beneath.beside(&beside[0]) {
-            Some(dir) => found.extend(beside.iter().map(|path| {
-                let dir = HeldDir::Root(dir.as_fd());
-                reserved::check(path)
-                    .and_then(|()| stat_at(&Place { dir, name: beneath::split(path).1 }, path))
-            })),
-            None => found.extend(beside.iter().map(|path| stat(beneath, path))),
+        let held = beneath.beside(&beside[0]);
+        for path in beside {
+            let place = match &held {
+                Some(dir) => {
+                    let (dir, name) = (HeldDir::Root(dir.as_fd()), beneath::split(path).1);
+                    reserved::check(path).map(|()| Place { dir, name })
+                }
+                None => beneath.to_read(path),
+            };
+            each(place, path);
         }
     }
-    found
 }
 
 fn stat_at(place: &Place<'_>, path: &EntryPath) -> Result<Stat, StoreError> {
@@ -61,7 +72,18 @@ pub(super) fn list(beneath: &Beneath, path: &EntryPath) -> Result<FsListing, Sto
 }
 
 pub(super) fn open(beneath: &Beneath, path: &EntryPath) -> Result<FsSource, StoreError> {
-    let place = beneath.to_read(path)?;
+    open_at(&beneath.to_read(path)?, path)
+}
+
+pub(super) fn open_each(
+    beneath: &Beneath,
+    paths: &[EntryPath],
+    mut each: impl FnMut(Result<FsSource, StoreError>),
+) {
+    at_each(beneath, paths, |place, path| each(place.and_then(|place| open_at(&place, path))));
+}
+
+fn open_at(place: &Place<'_>, path: &EntryPath) -> Result<FsSource, StoreError> {
     let opening = |errno| errors::at(path, "opening the file", errno);
     // Looked at first, because opening a device or a pipe can have effects. What is exchanged between the two calls is
     // opened without waiting, and closed again.

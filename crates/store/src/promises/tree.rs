@@ -74,6 +74,16 @@ pub(super) fn several_are_looked_at_as_each_alone(bench: &mut impl Bench) {
             together.iter().filter(|stat| stat.is_ok()).count(),
             if store.stat(&path("link/a")).is_ok() { 11 } else { 9 }
         );
+        let shown = |opened: Result<Box<dyn crate::Source>, StoreError>| {
+            format!(
+                "{:?}",
+                opened.and_then(|source| Ok((source.stat()?.version, source.read_at(0, &mut [0; 9])?)))
+            )
+        };
+        let alone: Vec<_> = paths.iter().map(|path| shown(store.open(path))).collect();
+        let mut together = Vec::new();
+        store.open_each(&paths, &mut |opened| together.push(shown(opened)));
+        assert_eq!(together, alone);
     }
 }
 
