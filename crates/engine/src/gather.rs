@@ -16,8 +16,11 @@ use sft_wire::message::{Entry, EntryKind};
 use crate::commit::{Commit, What};
 
 /// The directories of one transfer that are not complete yet.
-#[derive(Default)]
 pub(crate) struct Gather {
+    /// What waits in all of them.
+    held: usize,
+    /// So much may wait: what does counts against the window, and the sender would stop.
+    held_max: usize,
     dirs: HashMap<u64, Gathered>,
     numbers: HashMap<EntryPath, u64>,
     /// Those on the way to the entry that was offered last, the outermost first.
@@ -38,11 +41,31 @@ struct Gathered {
     lacking: usize,
     /// Everything in it was offered.
     is_ended: bool,
-    /// The directory itself, and the files in it that have come.
+    /// The directory itself, and what is ready to be in it.
     commits: Vec<Commit>,
+    /// How many of those are staged in it.
+    files: usize,
+    /// How many have content that came.
+    came: usize,
+    /// Directories below that are complete and wait for this one.
+    inside: Vec<u64>,
 }
 
 impl Gather {
+    /// For a window of so many entries.
+    pub(crate) fn new(window: u64) -> Self {
+        let (dirs, numbers, open) = Default::default();
+        let (waiting, empty) = Default::default();
+        let mut gather = Self { held: 0, held_max: 0, dirs, numbers, open, waiting, empty };
+        gather.set_window(window);
+        gather
+    }
+
+    /// So many entries may be offered and not settled from now on.
+    pub(crate) fn set_window(&mut self, window: u64) {
+        self.held_max = usize::try_from(window / 2).unwrap_or(usize::MAX);
+    }
+
     /// Notes what was offered, beginning with number `first`.
     pub(crate) fn offered(&mut self, first: u64, entries: &[Entry], is_last: bool, ready: &mut Vec<Commit>) {
         for (entry, number) in entries.iter().zip(first..) {
@@ -79,30 +102,41 @@ impl Gather {
         let number = match &commit.what {
             What::NewDir { .. } => Some(commit.number),
             What::Content { within: Some(number), .. } => Some(*number),
-            _ => {
-                if let Some(number) = path.and_then(|path| self.number_of_parent(path)) {
-                    self.release(number, ready);
-                }
-                None
-            }
+            _ => path.and_then(|path| self.number_of_parent(path)),
         };
         let Some((number, dir)) = number.and_then(|number| Some((number, self.dirs.get_mut(&number)?)))
         else {
             ready.push(commit);
             return;
         };
-        if let What::NewDir { dir: new, .. } = &commit.what {
-            dir.new = Some(new.clone());
-            dir.commits.push(commit);
-            self.empty.push_back((Instant::now() + EMPTY_MAX, number));
-            self.release_if_complete(number, ready);
-        } else {
-            if dir.commits.len() == 1 {
-                self.waiting.push_back((Instant::now() + WAIT_MAX, number));
+        let mut is_awaited = false;
+        match &commit.what {
+            What::NewDir { dir: new, .. } => {
+                dir.new = Some(new.clone());
+                self.empty.push_back((Instant::now() + EMPTY_MAX, number));
             }
-            dir.commits.push(commit);
-            self.came(number, ready);
+            _ if dir.new.is_none() => {
+                ready.push(commit);
+                return;
+            }
+            What::Content { staged, within, .. } => {
+                dir.files += usize::from(within.is_some());
+                dir.came += 1;
+                is_awaited = staged.size() <= limits::PIECE_BYTES;
+                if dir.came == 1 {
+                    self.waiting.push_back((Instant::now() + WAIT_MAX, number));
+                }
+            }
+            _ => {}
         }
+        dir.commits.push(commit);
+        self.held += 1;
+        if is_awaited {
+            self.came(number, ready);
+        } else {
+            self.release_if_complete(number, ready);
+        }
+        self.release_surplus(ready);
     }
 
     /// When something will have waited for too long; none while nothing waits.
@@ -113,6 +147,15 @@ impl Gather {
     /// Lets go of what has waited for too long.
     pub(crate) fn release_late(&mut self, ready: &mut Vec<Commit>) {
         while let Some((_, number)) = self.first().filter(|(deadline, _)| *deadline <= Instant::now()) {
+            self.release(number, ready);
+        }
+    }
+
+    /// Lets go of what has waited longest while too much waits.
+    fn release_surplus(&mut self, ready: &mut Vec<Commit>) {
+        while self.held > self.held_max
+            && let Some((_, number)) = self.first()
+        {
             self.release(number, ready);
         }
     }
@@ -131,12 +174,22 @@ impl Gather {
 
     fn begin(&mut self, number: u64, path: &EntryPath) {
         // Not everybody says where a directory ends.
-        while self.open.pop_if(|(_, above)| !path.starts_with(above)).is_some() {}
+        while self.open.pop_if(|(_, above)| above == path || !path.starts_with(above)).is_some() {}
         let parent = self.open.last().map(|(number, _)| *number);
         self.open.push((number, path.clone()));
         self.numbers.entry(path.clone()).or_insert(number);
-        let (path, commits) = (path.clone(), Vec::new());
-        let dir = Gathered { path, parent, new: None, lacking: 0, is_ended: false, commits };
+        let (path, commits, inside) = (path.clone(), Vec::new(), Vec::new());
+        let dir = Gathered {
+            path,
+            parent,
+            new: None,
+            lacking: 0,
+            is_ended: false,
+            commits,
+            files: 0,
+            came: 0,
+            inside,
+        };
         self.dirs.insert(number, dir);
     }
 
@@ -161,17 +214,38 @@ impl Gather {
     }
 
     fn came(&mut self, number: u64, ready: &mut Vec<Commit>) {
-        if let Some(dir) = self.dirs.get_mut(&number) {
-            dir.lacking = dir.lacking.saturating_sub(1);
+        let Some(dir) = self.dirs.get_mut(&number) else { return };
+        dir.lacking = dir.lacking.saturating_sub(1);
+        if dir.lacking == 0 {
+            let inside = std::mem::take(&mut dir.inside);
             self.release_if_complete(number, ready);
+            inside.into_iter().for_each(|number| self.release_if_complete(number, ready));
         }
     }
 
+    /// A directory that is complete would take those around it along: it waits until their files have come.
     fn release_if_complete(&mut self, number: u64, ready: &mut Vec<Commit>) {
         let is_complete = |dir: &Gathered| dir.is_ended && dir.lacking == 0 && dir.new.is_some();
-        if self.dirs.get(&number).is_some_and(is_complete) {
-            self.release(number, ready);
+        if !self.dirs.get(&number).is_some_and(is_complete) {
+            return;
         }
+        match self.lacking_above(number).and_then(|above| self.dirs.get_mut(&above)) {
+            Some(above) => above.inside.push(number),
+            None => self.release(number, ready),
+        }
+    }
+
+    /// The next directory above that lacks files.
+    fn lacking_above(&self, number: u64) -> Option<u64> {
+        let mut next = self.dirs.get(&number)?.parent;
+        while let Some(number) = next {
+            let dir = self.dirs.get(&number).filter(|dir| dir.new.is_some())?;
+            if dir.lacking > 0 {
+                return Some(number);
+            }
+            next = dir.parent;
+        }
+        None
     }
 
     /// Closes a directory and those that it is in, the outermost first.
@@ -182,12 +256,16 @@ impl Gather {
             next = dir.parent;
             chain.push(dir);
         }
-        for Gathered { new, commits, .. } in chain.into_iter().rev() {
+        let mut freed = Vec::new();
+        for Gathered { new, commits, files, inside, .. } in chain.into_iter().rev() {
             if let Some(new) = new {
-                new.close(commits.len() - 1);
+                new.close(files);
             }
+            self.held -= commits.len();
             ready.extend(commits);
+            freed.extend(inside);
         }
+        freed.into_iter().for_each(|number| self.release_if_complete(number, ready));
     }
 
     fn remove_new(&mut self, number: u64) -> Option<Gathered> {
@@ -227,9 +305,8 @@ mod tests {
 
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use sft_base::Digest;
+    use sft_base::{Digest, Kind, Meta, Time};
     use sft_store::{Attributes, Publish, Staged, StoreError};
-    use sft_wire::message::{Entry, Stamp};
 
     /// Remembers with how many files it was closed.
     #[derive(Debug, Default)]
@@ -263,16 +340,8 @@ mod tests {
     }
 
     fn entry(kind: EntryKind, text: &str) -> Entry {
-        Entry {
-            path: path(text),
-            kind,
-            size: 1,
-            modified: Stamp { secs: 0, nanos: 0 },
-            mode: 0o644,
-            target: None,
-            digest: None,
-            occupied: None,
-        }
+        let meta = Meta { kind: Kind::File, size: 1, modified: Time { secs: 0, nanos: 0 }, mode: 0o644 };
+        Entry { kind, ..Entry::new(path(text), &meta) }
     }
 
     /// `d` with two files, and `d/in` with one: entries 0 to 5.
@@ -319,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_directory_waits_for_all_that_is_in_it_and_takes_those_around_it_along() {
-        let (mut gather, mut ready) = (Gather::default(), Vec::new());
+        let (mut gather, mut ready) = (Gather::new(1000), Vec::new());
         offered(&mut gather, &mut ready);
         let ((outer, d), (inner, within)) = (new_dir(0, "d"), new_dir(2, "d/in"));
         gather.take(outer, Some(&path("d")), &mut ready);
@@ -328,17 +397,19 @@ mod tests {
         assert_eq!((numbers(&mut ready), closed(&d)), (vec![], None));
         assert!(gather.deadline().is_some());
         gather.take(file(3, "d/in/b", Some(2)), Some(&path("d/in/b")), &mut ready);
-        assert_eq!(numbers(&mut ready), [0, 1, 2, 3]);
-        assert_eq!((closed(&d), closed(&within)), (Some(1), Some(1)));
+        assert_eq!((numbers(&mut ready), closed(&within)), (vec![], None), "it would take `d` along");
+        gather.take(file(5, "d/z", Some(0)), Some(&path("d/z")), &mut ready);
+        assert_eq!(numbers(&mut ready), [0, 1, 5, 2, 3]);
+        assert_eq!((closed(&d), closed(&within)), (Some(2), Some(1)));
         assert_eq!(gather.deadline(), None);
-        gather.take(file(5, "d/z", None), Some(&path("d/z")), &mut ready);
-        assert_eq!(numbers(&mut ready), [5]);
+        gather.take(file(6, "d/late", None), Some(&path("d/late")), &mut ready);
+        assert_eq!(numbers(&mut ready), [6]);
         assert!(gather.dirs.is_empty() && gather.numbers.is_empty());
     }
 
     #[test]
     fn what_fails_is_not_waited_for() {
-        let (mut gather, mut ready) = (Gather::default(), Vec::new());
+        let (mut gather, mut ready) = (Gather::new(1000), Vec::new());
         let entries = [
             entry(EntryKind::Dir, "d"),
             entry(EntryKind::File, "d/a"),
@@ -354,35 +425,74 @@ mod tests {
         assert_eq!((numbers(&mut ready), closed(&closing)), (vec![7, 8], Some(1)));
     }
 
-    #[test]
-    fn what_needs_the_directory_ends_the_waiting() {
-        let (mut gather, mut ready) = (Gather::default(), Vec::new());
+    /// `d` with two files, of which the first has come.
+    fn one_waits() -> (Gather, Vec<Commit>, Arc<Closing>) {
+        let (mut gather, mut ready) = (Gather::new(1000), Vec::new());
         offered(&mut gather, &mut ready);
         let (dir, closing) = new_dir(0, "d");
         gather.take(dir, Some(&path("d")), &mut ready);
+        gather.release_late(&mut ready);
+        assert!(gather.deadline().unwrap() > Instant::now() + WAIT_MAX);
         gather.take(file(1, "d/a", Some(0)), Some(&path("d/a")), &mut ready);
-        gather.take(file(5, "d/large", None), Some(&path("d/large")), &mut ready);
-        assert_eq!((numbers(&mut ready), closed(&closing)), (vec![0, 1, 5], Some(1)));
+        assert!(ready.is_empty());
+        (gather, ready, closing)
     }
 
     #[test]
     fn nothing_waits_for_long() {
-        let (mut gather, mut ready) = (Gather::default(), Vec::new());
-        offered(&mut gather, &mut ready);
-        let (dir, closing) = new_dir(0, "d");
-        gather.take(dir, Some(&path("d")), &mut ready);
-        gather.release_late(&mut ready);
-        assert!(gather.deadline().unwrap() > Instant::now() + WAIT_MAX && ready.is_empty());
-        gather.take(file(1, "d/a", Some(0)), Some(&path("d/a")), &mut ready);
+        let (mut gather, mut ready, closing) = one_waits();
         gather.waiting[0].0 -= WAIT_MAX;
         assert_eq!(gather.deadline(), Some(gather.waiting[0].0));
         gather.release_late(&mut ready);
         assert_eq!((numbers(&mut ready), closed(&closing)), (vec![0, 1], Some(1)));
+        assert_eq!(gather.held, 0);
+    }
+
+    #[test]
+    fn a_link_and_an_empty_directory_wait_for_the_files_beside_them() {
+        let (mut gather, mut ready, closing) = one_waits();
+        let what = What::Link {
+            points_to: b"a".to_vec(),
+            target: path("d/link"),
+            how: Publish::CreateOnly,
+            attributes: Attributes::default(),
+        };
+        gather.take(Commit { number: 9, what }, Some(&path("d/link")), &mut ready);
+        let empty = [entry(EntryKind::Dir, "d/e"), entry(EntryKind::DirEnd, "d/e")];
+        let (mut inner, within) = (Vec::new(), new_dir(10, "d/e"));
+        gather.open = vec![(0, path("d"))];
+        gather.offered(10, &empty, false, &mut inner);
+        gather.take(within.0, Some(&path("d/e")), &mut ready);
+        let mut large = file(11, "d/large", None);
+        if let What::Content { staged, .. } = &mut large.what {
+            *staged = Staged::new(limits::PIECE_BYTES + 1, ());
+        }
+        gather.take(large, Some(&path("d/large")), &mut ready);
+        assert_eq!((numbers(&mut ready), inner.len(), closed(&closing)), (vec![], 0, None));
+        gather.take(file(5, "d/z", Some(0)), Some(&path("d/z")), &mut ready);
+        assert_eq!(numbers(&mut ready), [0, 1, 9, 11, 5, 10]);
+        assert_eq!((closed(&closing), closed(&within.1), gather.held), (Some(2), Some(0), 0));
+    }
+
+    #[test]
+    fn half_of_the_window_does_not_wait() {
+        let (mut gather, mut ready) = (Gather::new(8), Vec::new());
+        let names: Vec<_> = (0..9).map(|name| format!("d/{name}")).collect();
+        let files = names.iter().map(|name| entry(EntryKind::File, name));
+        let entries: Vec<_> = std::iter::once(entry(EntryKind::Dir, "d")).chain(files).collect();
+        gather.offered(0, &entries, false, &mut ready);
+        gather.take(new_dir(0, "d").0, Some(&path("d")), &mut ready);
+        for (number, name) in (1..4).zip(&names) {
+            gather.take(file(number, name, Some(0)), Some(&path(name)), &mut ready);
+        }
+        assert!(ready.is_empty());
+        gather.take(file(4, "d/3", Some(0)), Some(&path("d/3")), &mut ready);
+        assert_eq!((numbers(&mut ready), gather.held), (vec![0, 1, 2, 3, 4], 0));
     }
 
     #[test]
     fn the_last_offer_ends_what_has_no_end() {
-        let (mut gather, mut ready) = (Gather::default(), Vec::new());
+        let (mut gather, mut ready) = (Gather::new(1000), Vec::new());
         let entries = [entry(EntryKind::Dir, "d"), entry(EntryKind::Dir, "e"), entry(EntryKind::File, "e/a")];
         gather.offered(0, &entries, true, &mut ready);
         assert!(gather.open.is_empty());
@@ -395,7 +505,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_stays_empty_is_made_in_time() {
-        let (mut gather, mut ready) = (Gather::default(), Vec::new());
+        let (mut gather, mut ready) = (Gather::new(1000), Vec::new());
         gather.offered(0, &[entry(EntryKind::Dir, "d")], false, &mut ready);
         gather.take(new_dir(0, "d").0, Some(&path("d")), &mut ready);
         gather.empty[0].0 -= EMPTY_MAX;
@@ -405,19 +515,18 @@ mod tests {
 
     #[test]
     fn directories_without_ends_do_not_pile_up() {
-        let (mut gather, mut ready) = (Gather::default(), Vec::new());
-        for number in 0..100 {
-            gather.offered(number, &[entry(EntryKind::Dir, "d")], false, &mut ready);
+        let (mut gather, mut ready) = (Gather::new(1000), Vec::new());
+        for (number, name) in (0..).zip(["d", "d", "d/e", "d/e", "d", "other"]) {
+            gather.offered(number, &[entry(EntryKind::Dir, name)], false, &mut ready);
             gather.is_not_new(number);
+            assert!(gather.open.len() <= 2, "{name}");
         }
-        gather.offered(100, &[entry(EntryKind::Dir, "other")], false, &mut ready);
-        gather.is_not_new(100);
         assert!(gather.open.len() == 1 && gather.dirs.is_empty() && gather.numbers.is_empty());
     }
 
     #[test]
     fn a_directory_that_is_not_new_gathers_nothing() {
-        let (mut gather, mut ready) = (Gather::default(), Vec::new());
+        let (mut gather, mut ready) = (Gather::new(1000), Vec::new());
         offered(&mut gather, &mut ready);
         gather.is_not_new(0);
         gather.is_not_new(2);

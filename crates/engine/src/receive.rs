@@ -87,7 +87,7 @@ impl Reception {
             deciding: false,
             arrived: VecDeque::new(),
             writes: 0,
-            gather: Gather::default(),
+            gather: Gather::new(window.entries),
             to_commit: Vec::new(),
             named: Vec::new(),
             committing: false,
@@ -176,6 +176,7 @@ impl ReceiveDriver {
                 let window = self.share.window();
                 port.set_data_limit(window);
                 self.machine.set_window(window);
+                self.gather.set_window(window.entries);
                 pending = self.machine.poll_frame();
                 if matches!(pending, Some(ControlMessage::Done(_))) {
                     self.flush_kept(port.id, &link).await?;
