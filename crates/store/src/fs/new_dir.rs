@@ -13,10 +13,11 @@ use rustix::io::Errno;
 use sft_base::EntryPath;
 
 use super::beneath::{self, Beneath, FileId, Place};
+use super::errors;
 use super::flush::Flusher;
 use super::publish::{self, Hidden};
+use super::small::Dress;
 use super::stage_dir::{self, Opened, StageDir};
-use super::{attributes, errors};
 use crate::{Attributes, NewDir, Publish, Staged, StoreError, Unapplied, reserved};
 
 /// What it takes to make new directories.
@@ -67,8 +68,7 @@ pub(super) struct Nestling {
     dir: Arc<FsNewDir>,
     name: Vec<u8>,
     is_there: bool,
-    /// What was set when it was made, and what of it could not be.
-    set: (Attributes, Vec<Unapplied>),
+    dress: Option<Dress>,
 }
 
 impl Nursery {
@@ -159,9 +159,8 @@ impl NewDir for FsNewDir {
             return Ok(None);
         }
         match self.make_file(name, content, attributes) {
-            Ok(unapplied) => {
-                let set = (*attributes, unapplied);
-                let file = Nestling { dir: self, name: name.to_vec(), is_there: true, set };
+            Ok(dress) => {
+                let file = Nestling { dir: self, name: name.to_vec(), is_there: true, dress: Some(dress) };
                 Ok(Some(Staged::new(content.len() as u64, file)))
             }
             Err(errno) => {
@@ -196,7 +195,9 @@ impl NewDir for FsNewDir {
 
     fn publish(&self) -> Result<(), StoreError> {
         let place = self.nursery.beneath.to_write(&self.to)?;
+        // What it will be in may be another one than was looked at, or have changed since.
         let is_named = self.lock().stage == Way::Closed { whole: true }
+            && self.nursery.could_be_made_at(&place).unwrap_or(false)
             && rustix::fs::renameat_with(
                 self.opened.stage(),
                 self.name.as_str(),
@@ -226,19 +227,12 @@ impl FsNewDir {
         is_open
     }
 
-    fn make_file(
-        &self,
-        name: &[u8],
-        content: &[u8],
-        attributes: &Attributes,
-    ) -> Result<Vec<Unapplied>, Errno> {
+    fn make_file(&self, name: &[u8], content: &[u8], attributes: &Attributes) -> Result<Dress, Errno> {
         let path = self.path_of(name);
-        let mode = attributes.mode.map_or(stage_dir::NEW_FILE, |mode| Mode::from_raw_mode(mode & 0o777));
         let making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = stage_dir::create_new(self.opened.stage(), path.as_slice(), mode)?;
+        let file = stage_dir::create_new(self.opened.stage(), path.as_slice(), Dress::mode(attributes))?;
         drop(making);
-        let written = stage_dir::write_full(&file, 0, content);
-        written.map(|()| attributes::set_on_new(&file, attributes)).inspect_err(|_| self.remove(&path))
+        Dress::fill(&file, content, attributes).inspect_err(|_| self.remove(&path))
     }
 
     fn remove(&self, path: &[u8]) {
@@ -273,20 +267,20 @@ impl Nestling {
         attributes: &Attributes,
     ) -> Result<Vec<Unapplied>, StoreError> {
         let path = self.dir.path_of(&self.name);
-        let is_as_asked = self.set.0 == *attributes;
+        let is_as_asked = self.dress.as_ref().is_some_and(|dress| dress.is(attributes));
         let is_named = self.dir.lock().stage == Way::Named;
+        let dress = |made: Option<Dress>| {
+            made.map_or_else(Vec::new, |dress| dress.change(self.dir.opened.stage(), &path, attributes))
+        };
         if is_named && is_as_asked && self.is_to_be(to) {
             self.is_there = false;
-            return Ok(std::mem::take(&mut self.set.1));
+            return Ok(dress(self.dress.take()));
         }
         if is_named {
             return Err(StoreError::Corrupt { what: "it has another name already" });
         }
         let place = self.dir.nursery.beneath.to_write(to)?;
-        let unapplied = match is_as_asked {
-            true => std::mem::take(&mut self.set.1),
-            false => attributes::set_on_own(self.dir.opened.stage(), &path, attributes),
-        };
+        let unapplied = dress(self.dress.take());
         let from = Hidden { dir: self.dir.opened.stage(), name: &path };
         publish::name_it(&from, &place, to, how)?;
         self.is_there = false;

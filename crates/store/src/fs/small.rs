@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
@@ -17,9 +17,39 @@ pub(super) struct Temporary {
     name: String,
     /// Whether there is still something to be removed.
     pub(super) is_there: bool,
-    /// What was set already, and what of it could not be.
-    set: Option<(Attributes, Vec<Unapplied>)>,
+    /// Of a file that is whole.
+    dress: Option<Dress>,
     _stages: Arc<StageDir>,
+}
+
+/// What was set on a file when it was made, and what of that could not be.
+#[derive(Debug)]
+pub(super) struct Dress {
+    asked: Attributes,
+    unapplied: Vec<Unapplied>,
+}
+
+impl Dress {
+    /// With what mode to make a file that shall have these attributes: it most often needs no other then.
+    pub(super) fn mode(attributes: &Attributes) -> Mode {
+        attributes.mode.map_or(NEW_FILE, |mode| Mode::from_raw_mode(mode & 0o777))
+    }
+
+    /// Writes the content of a file that was made with [`Self::mode`], and sets its attributes.
+    pub(super) fn fill(file: &OwnedFd, content: &[u8], attributes: &Attributes) -> Result<Self, Errno> {
+        stage_dir::write_full(file, 0, content)?;
+        Ok(Self { asked: *attributes, unapplied: attributes::set_on_new(file, attributes) })
+    }
+
+    /// Whether nothing is left to be set.
+    pub(super) fn is(&self, attributes: &Attributes) -> bool {
+        self.asked == *attributes
+    }
+
+    /// Sets attributes if they are others than before; what of them could not be.
+    pub(super) fn change(self, dir: impl AsFd, name: &[u8], attributes: &Attributes) -> Vec<Unapplied> {
+        if self.is(attributes) { self.unapplied } else { attributes::set_on_own(dir, name, attributes) }
+    }
 }
 
 impl Temporary {
@@ -30,19 +60,16 @@ impl Temporary {
         attributes: &Attributes,
     ) -> Result<Self, StoreError> {
         let needed = content.len() as u64;
-        // Made with the mode it will have, it most often needs no other.
-        let mode = attributes.mode.map_or(NEW_FILE, |mode| Mode::from_raw_mode(mode & 0o777));
-        let mut unapplied = Vec::new();
+        let mut dress = None;
         let mut made = Self::make(stages, needed, "staging a file", |dir, name| {
-            let file = stage_dir::create_new(dir, name, mode)?;
-            unapplied = stage_dir::write_full(&file, 0, content)
-                .map(|()| attributes::set_on_new(&file, attributes))
-                .inspect_err(|_| {
-                    let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
-                })?;
+            let file = stage_dir::create_new(dir, name, Dress::mode(attributes))?;
+            let filled = Dress::fill(&file, content, attributes).inspect_err(|_| {
+                let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
+            })?;
+            dress = Some(filled);
             Ok(())
         })?;
-        made.set = Some((*attributes, unapplied));
+        made.dress = dress;
         Ok(made)
     }
 
@@ -75,7 +102,7 @@ impl Temporary {
             shard.alone(|dir| make(dir, &name))?;
             Ok(shard)
         })?;
-        Ok(Self { shard, name, is_there: true, set: None, _stages: stages.clone() })
+        Ok(Self { shard, name, is_there: true, dress: None, _stages: stages.clone() })
     }
 
     /// The directory it lies in.
@@ -90,9 +117,9 @@ impl Temporary {
 
     /// Sets attributes, unless they were set when it was made; what of them could not be.
     pub(super) fn dress(&mut self, attributes: &Attributes) -> Vec<Unapplied> {
-        match self.set.take() {
-            Some((set, unapplied)) if set == *attributes => unapplied,
-            _ => attributes::set_on_own(self.dir(), self.name.as_bytes(), attributes),
+        match self.dress.take() {
+            Some(dress) => dress.change(self.dir(), self.name.as_bytes(), attributes),
+            None => attributes::set_on_own(self.dir(), self.name.as_bytes(), attributes),
         }
     }
 }

@@ -183,6 +183,24 @@ fn where_something_is_handed_down_it_is_made_at_its_name() {
     assert!(bench.store().new_dir(&path("shared/new")).unwrap().is_some());
 }
 
+/// What it will be in may change while it is filled.
+#[test]
+fn what_is_handed_down_when_it_is_named_counts() {
+    let bench = Directory::new();
+    make_dir(bench.store(), "shared");
+    let dir = begin(&bench, "shared/new");
+    let (inner, a) = (dir.new_dir(&path("shared/new/inner")).unwrap(), stage(&dir, "a", b"one"));
+    fs::set_permissions(bench.at("shared"), fs::Permissions::from_mode(0o2775)).unwrap();
+    dir.close(1);
+    dir.publish().unwrap();
+    inner.close(0);
+    inner.publish().unwrap();
+    for made in ["shared/new", "shared/new/inner"] {
+        assert_eq!(fs::metadata(bench.at(made)).unwrap().mode() & 0o7777, 0o2700, "{made}");
+    }
+    publish(&bench, a, "shared/new/a", b"one").unwrap();
+}
+
 /// The store's own directory gets what the root hands down, and new directories would have it from there.
 #[test]
 fn nothing_comes_from_the_stages_own_directory() {
