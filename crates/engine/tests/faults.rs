@@ -116,19 +116,40 @@ async fn room_that_runs_out_on_the_way_is_told_for_what_did_not_fit() {
     assert_eq!(whole(&to), FILES.len() - failed.len());
 }
 
+/// Opens one and the same place each time.
+type Opener = Box<dyn Fn() -> FaultStore>;
+
+fn in_memory() -> Opener {
+    let store = MemStore::new();
+    Box::new(move || FaultStore::new(store.clone()))
+}
+
+/// Where new directories are filled before they have their names.
+#[cfg(target_os = "linux")]
+fn on_disk() -> Opener {
+    let root = tempfile::tempdir().unwrap();
+    Box::new(move || FaultStore::new(sft_store::FsStore::open(root.path()).unwrap()))
+}
+
 /// Calls of every kind, one after the other, at either end.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_call_fails_what_shows_is_whole_and_the_rest_can_be_had_later() {
     let here = source();
-    for at_source in [true, false] {
+    let places = [
+        (true, in_memory as fn() -> Opener),
+        (false, in_memory),
+        #[cfg(target_os = "linux")]
+        (false, on_disk),
+    ];
+    for (at_source, place) in places {
         let mut mattered = 0;
         for nth in (1..).step_by(3) {
-            let there = MemStore::new();
-            let (from, to) = (FaultStore::new(here.clone()), FaultStore::new(there.clone()));
+            let there = place();
+            let (from, to) = (FaultStore::new(here.clone()), there());
             let faulty = if at_source { &from } else { &to };
             faulty.fail_any(nth, io_error);
             let (sent, received) = transfer(&from, &to).await;
-            let shown = whole(&there);
+            let shown = whole(&there());
             if let (Ok(sent), Ok(received)) = (&sent, &received) {
                 assert_eq!(
                     (sent.committed, sent.failed),
@@ -142,9 +163,9 @@ async fn whatever_call_fails_what_shows_is_whole_and_the_rest_can_be_had_later()
                 assert_eq!(shown, FILES.len(), "nothing failed");
                 break;
             }
-            let (from, to) = (FaultStore::new(here.clone()), FaultStore::new(there.clone()));
+            let (from, to) = (FaultStore::new(here.clone()), there());
             let sent = transfer(&from, &to).await.0.unwrap_or_else(|error| panic!("call {nth}: {error}"));
-            assert_eq!((sent.failed, whole(&there)), (0, FILES.len()), "call {nth}: {:?}", sent.failures);
+            assert_eq!((sent.failed, whole(&there())), (0, FILES.len()), "call {nth}: {:?}", sent.failures);
         }
         assert!(mattered > 5, "{mattered} of the calls mattered");
     }

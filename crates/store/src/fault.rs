@@ -49,9 +49,9 @@ pub enum Op {
     SetAttributes,
     /// [`Store::space`].
     Space,
-    /// [`Store::stage_small`].
+    /// [`Store::stage_small`] and [`NewDir::stage_small`].
     StageSmall,
-    /// [`Store::new_dir`]; what is done in it is not counted.
+    /// [`Store::new_dir`] and [`NewDir::new_dir`].
     NewDir,
     /// [`Store::stage`] and [`Store::stage_sparse`].
     Stage,
@@ -61,7 +61,7 @@ pub enum Op {
     Record,
     /// [`Stage::finish`].
     Finish,
-    /// [`Store::publish`].
+    /// [`Store::publish`] and [`NewDir::publish`].
     Publish,
     /// [`Store::publish_link`].
     PublishLink,
@@ -114,6 +114,11 @@ struct FaultSource {
 
 struct FaultFile {
     inner: Box<dyn OpenFile>,
+    orders: Arc<Mutex<Orders>>,
+}
+
+struct FaultNewDir {
+    inner: Arc<dyn NewDir>,
     orders: Arc<Mutex<Orders>>,
 }
 
@@ -236,7 +241,8 @@ impl Store for FaultStore {
 
     fn new_dir(&self, to: &EntryPath) -> Result<Option<Arc<dyn NewDir>>, StoreError> {
         count(&self.orders, Op::NewDir)?;
-        self.inner.new_dir(to)
+        let behind = |inner| Arc::new(FaultNewDir { inner, orders: self.orders.clone() }) as _;
+        Ok(self.inner.new_dir(to)?.map(behind))
     }
 
     fn stage_sparse(&self, key: &StageKey, size: u64, occupied: u64) -> Result<Box<dyn Stage>, StoreError> {
@@ -357,6 +363,40 @@ impl OpenFile for FaultFile {
     /// The one behind, which is the one that its store knows.
     fn as_any(&self) -> &dyn std::any::Any {
         self.inner.as_any()
+    }
+}
+
+impl fmt::Debug for FaultNewDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl NewDir for FaultNewDir {
+    fn stage_small(
+        self: Arc<Self>,
+        name: &[u8],
+        content: &[u8],
+        attributes: &Attributes,
+    ) -> Result<Option<Staged>, StoreError> {
+        count(&self.orders, Op::StageSmall)?;
+        take_space(&self.orders, content.len() as u64)?;
+        self.inner.clone().stage_small(name, content, attributes)
+    }
+
+    fn new_dir(&self, to: &EntryPath) -> Result<Arc<dyn NewDir>, StoreError> {
+        count(&self.orders, Op::NewDir)?;
+        let inner = self.inner.new_dir(to)?;
+        Ok(Arc::new(Self { inner, orders: self.orders.clone() }))
+    }
+
+    fn close(&self, files: usize) {
+        self.inner.close(files);
+    }
+
+    fn publish(&self) -> Result<(), StoreError> {
+        count(&self.orders, Op::Publish)?;
+        self.inner.publish()
     }
 }
 
