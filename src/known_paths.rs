@@ -97,11 +97,9 @@ mod tests {
     fn what_one_run_leaves_the_next_one_knows() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state/sft");
-        let path = KnownPath {
-            rate: 125_000_000,
-            rtt: Duration::from_micros(100_250),
-            at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
-        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
+        let path = KnownPath { rate: 125_000_000, rtt: Duration::from_micros(100_250), at };
         let first = PathsFile::read(&state);
         first.keep();
         assert!(!state.exists(), "nothing was learned");

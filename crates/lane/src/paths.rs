@@ -43,17 +43,22 @@ impl KnownPaths {
 
     /// All that is known.
     pub fn list(&self) -> Vec<(IpAddr, KnownPath)> {
-        self.locked().iter().map(|(peer, kept)| (*peer, kept.path)).collect()
+        let now = SystemTime::now();
+        let paths = self.locked();
+        let fresh = paths.iter().filter(|(_, kept)| is_fresh(&kept.path, now));
+        fresh.map(|(peer, kept)| (*peer, kept.path)).collect()
     }
 
     /// Takes note of a path, unless it is old, or what is known is newer.
     pub fn learn(&self, peer: IpAddr, path: KnownPath) {
-        if !is_fresh(&path, SystemTime::now()) {
+        let now = SystemTime::now();
+        if !is_fresh(&path, now) {
             return;
         }
         let mut paths = self.locked();
         if let Some(kept) = paths.get_mut(&peer) {
-            if kept.path.at <= path.at {
+            // What is of a time to come was noted before the clock was put right.
+            if kept.path.at <= path.at || kept.path.at > now {
                 kept.path = path;
             }
             return;
@@ -117,8 +122,9 @@ impl Drop for Borrowed {
 }
 
 fn is_fresh(path: &KnownPath, now: SystemTime) -> bool {
-    // A clock that was put back makes it no older.
-    now.duration_since(path.at).map_or(true, |age| age < LASTS)
+    // Clocks are put back, too.
+    let apart = now.duration_since(path.at).unwrap_or_else(|ahead| ahead.duration());
+    apart < LASTS
 }
 
 const PATHS_MAX: usize = 1024;
@@ -159,6 +165,16 @@ mod tests {
         assert_eq!(paths.borrow(PEER).known(), None);
         paths.borrow(PEER).learn(9, Duration::from_millis(1));
         assert!(paths.list().is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_keeps_nothing_alive() {
+        let at = |ahead| KnownPath { at: SystemTime::now() + ahead, ..path(7, Duration::ZERO) };
+        let paths = KnownPaths::new([(PEER, at(Duration::from_secs(9)))]);
+        assert!(paths.borrow(PEER).known().is_some(), "it may be what was learned just now");
+        paths.borrow(PEER).learn(9, Duration::from_millis(100));
+        assert_eq!(paths.list()[0].1.rate, 9);
+        assert!(KnownPaths::new([(PEER, at(LASTS + LASTS))]).list().is_empty());
     }
 
     #[test]
