@@ -135,7 +135,7 @@ mod tests {
             }
             let view = View::new(store.clone(), Arc::new(Grant::owner_local()));
             let target = EntryPath::from_typed(b"new").unwrap();
-            let dir = store.new_dir(&target).unwrap().unwrap();
+            let dir = store.new_dir(&target).unwrap();
             let staged = dir.clone().stage_small(b"f", b"x", &Attributes::default()).unwrap().unwrap();
             dir.close(1);
             let named = What::NewDir { dir, target: target.clone(), was_found: Arc::default() };

@@ -62,25 +62,13 @@ impl LaneChoice {
         self.judge(Mark::of(now_ms, lanes), lanes);
         let better = if self.short_path { Transport::Tcp } else { Transport::Quic };
         let is_better = |lane: &LaneStanding| lane.transport == better;
+        if self.one_lane {
+            return one(lanes.iter().filter(|lane| is_better(lane)), lanes).into_iter().collect();
+        }
         let alone = !matches!(self.state, State::Sharing { .. })
             && lanes.iter().any(|lane| is_better(lane) && lane.is_sound);
-        if self.one_lane {
-            return self.one(lanes.iter().filter(|lane| is_better(lane)), lanes).into_iter().collect();
-        }
         let chosen = lanes.iter().filter(|lane| !alone || is_better(lane));
         chosen.map(|lane| lane.id).collect()
-    }
-
-    /// The one lane of who holds back. QUIC is slow because it yields, or because we want it slow: that makes it no worse, and it
-    /// tells by itself when it is dead.
-    fn one<'a>(
-        &self,
-        mut better: impl Iterator<Item = &'a LaneStanding> + Clone,
-        all: &'a [LaneStanding],
-    ) -> Option<u64> {
-        let fit = better.clone().find(|lane| lane.is_sound || lane.transport == Transport::Quic);
-        let sound = || all.iter().find(|lane| lane.is_sound);
-        fit.or_else(sound).or_else(|| better.next()).or_else(|| all.first()).map(|lane| lane.id)
     }
 
     /// A lane that should be given one unit besides, to learn how quick it is. None while `left`, the bytes that are known
@@ -131,6 +119,17 @@ impl LaneChoice {
         self.state = State::Alone;
         self.next_probe_ms = now_ms + PROBE_EVERY_MS;
     }
+}
+
+/// The one lane of who holds back. QUIC is slow because it yields, or because we want it slow: that makes it no worse, and it tells
+/// by itself when it is dead.
+fn one<'a>(
+    mut better: impl Iterator<Item = &'a LaneStanding> + Clone,
+    all: &'a [LaneStanding],
+) -> Option<u64> {
+    let fit = better.clone().find(|lane| lane.is_sound || lane.transport == Transport::Quic);
+    let sound = || all.iter().find(|lane| lane.is_sound);
+    fit.or_else(sound).or_else(|| better.next()).or_else(|| all.first()).map(|lane| lane.id)
 }
 
 impl Mark {

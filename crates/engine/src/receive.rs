@@ -97,7 +97,7 @@ impl Reception {
             summary: Summary::default(),
             events,
         };
-        driver.run(port, results_in).await
+        driver.run_and_clear(port, results_in).await
     }
 }
 
@@ -160,8 +160,19 @@ enum Finished {
 }
 
 impl ReceiveDriver {
-    async fn run(
+    async fn run_and_clear(
         mut self,
+        port: TransferPort,
+        results: mpsc::UnboundedReceiver<Finished>,
+    ) -> Result<Summary, TransferError> {
+        let ended = self.run(port, results).await;
+        // What was staged and is not to be published is removed, by thousands of files perhaps, from a disk that may be slow.
+        blocking(move || drop(self)).await;
+        ended
+    }
+
+    async fn run(
+        &mut self,
         mut port: TransferPort,
         mut results: mpsc::UnboundedReceiver<Finished>,
     ) -> Result<Summary, TransferError> {

@@ -256,7 +256,7 @@ impl View {
         match within {
             Some(dir) => dir.new_dir(to).map(Some).map_err(|e| staging_error(&e)),
             // Making it at its name tells what is wrong.
-            None => Ok(self.store.new_dir(to).unwrap_or(None)),
+            None => Ok(self.store.new_dir(to)),
         }
     }
 

@@ -42,7 +42,8 @@ pub(crate) struct Writer {
     pub(crate) durability: Durability,
     pub(crate) keep_set_id: bool,
     pub(crate) stages: Stages,
-    /// Directories this transfer made and whose attributes are not set yet: as many as are open at a time.
+    /// Directories this transfer made and whose attributes are not set yet: as many as are open at a time, or all where the sender
+    /// tells no ends.
     pub(crate) made: Arc<Mutex<HashMap<EntryPath, Made>>>,
     /// Directories that failed, as offered, until their ends come: there is nothing to set attributes on. Where a peer
     /// offers more of them than [`UNDONE_MAX`], the rest fails twice.
@@ -85,11 +86,11 @@ impl Writer {
     /// What is there of files in one directory; nothing where deciding finds out better.
     fn look_at_files(&self, files: &[(u64, Entry)]) -> Vec<Result<Stat, WireError>> {
         let [(_, first), _, ..] = files else { return Vec::new() };
-        let is_new = self.destination.of(&first.path).is_ok_and(|target| self.is_in_new_dir(&target));
-        let targets: Result<Vec<_>, _> = match is_new {
-            true => return Vec::new(),
-            false => files.iter().map(|(_, entry)| self.destination.of(&entry.path)).collect(),
-        };
+        if self.destination.of(&first.path).is_ok_and(|target| self.is_in_new_dir(&target)) {
+            return Vec::new();
+        }
+        let targets: Result<Vec<_>, _> =
+            files.iter().map(|(_, entry)| self.destination.of(&entry.path)).collect();
         targets.map(|targets| self.view.stat_each(&targets)).unwrap_or_default()
     }
 
@@ -302,7 +303,7 @@ impl Writer {
         verified: Verified,
     ) -> Result<Commit, WireError> {
         let target = self.destination.of(&entry.path)?;
-        self.publication_of(number, entry, target, (staged, None), verified)
+        Ok(self.publication_of(number, entry, target, (staged, None), verified))
     }
 
     fn publication_of(
@@ -312,11 +313,11 @@ impl Writer {
         target: EntryPath,
         (staged, within): (Staged, Option<u64>),
         verified: Verified,
-    ) -> Result<Commit, WireError> {
+    ) -> Commit {
         let (attributes, withheld) = self.attributes(entry);
         let how = self.how(&target);
         let what = What::Content { staged, verified, target, how, attributes, withheld, within };
-        Ok(Commit { number, what })
+        Commit { number, what }
     }
 
     /// The setting of a directory's attributes: of one that this transfer made, or may replace the attributes of.
@@ -422,7 +423,7 @@ impl Writer {
         })?;
         let target = self.destination.of(&entry.path)?;
         let staged = self.stage_small(&target, content, entry).map_err(|e| staging_error(&e))?;
-        self.publication_of(file.entry, entry, target, staged, verified)
+        Ok(self.publication_of(file.entry, entry, target, staged, verified))
     }
 
     /// Stages a file in the new directory it will be in, if there is one; its number then.

@@ -173,25 +173,15 @@ impl UnfinishedStream {
         if let Some(stream) = &mut self.0 {
             // A stream that is gone already fails at the next write.
             let _ = stream.set_priority(priority);
-            if let Some(pace) = pace {
-                for mut part in [head, body] {
-                    while !part.is_empty() {
-                        let next = part.split_to(pace.part_bytes().min(part.len()));
-                        pace.spend(next.len()).await;
-                        // A copy goes when it is acknowledged; a part of the whole would keep the whole.
-                        stream.write_chunk(Bytes::copy_from_slice(&next)).await?;
-                    }
-                }
-                let _ = stream.finish();
-                self.0 = None;
-                return Ok(());
-            }
-            match memory {
-                SendMemory::Ample => stream.write_all_chunks(&mut [head, body]).await?,
-                SendMemory::Scarce => {
-                    stream.write_all(&head).await?;
-                    // quinn keeps the whole of what it is given until the last byte of it is acknowledged.
-                    for part in body.chunks(SCARCE_BYTES) {
+            match (pace, memory) {
+                (None, SendMemory::Ample) => stream.write_all_chunks(&mut [head, body]).await?,
+                (pace, _) => {
+                    let most = pace.map_or(SCARCE_BYTES, Pace::part_bytes);
+                    for part in head.chunks(most).chain(body.chunks(most)) {
+                        if let Some(pace) = pace {
+                            pace.spend(part.len()).await;
+                        }
+                        // quinn keeps the whole of what it is given until the last byte of it is acknowledged.
                         stream.write_chunk(Bytes::copy_from_slice(part)).await?;
                     }
                 }

@@ -239,10 +239,10 @@ impl Store for FaultStore {
         self.inner.stage_small(content, attributes)
     }
 
-    fn new_dir(&self, to: &EntryPath) -> Result<Option<Arc<dyn NewDir>>, StoreError> {
-        count(&self.orders, Op::NewDir)?;
-        let behind = |inner| Arc::new(FaultNewDir { inner, orders: self.orders.clone() }) as _;
-        Ok(self.inner.new_dir(to)?.map(behind))
+    fn new_dir(&self, to: &EntryPath) -> Option<Arc<dyn NewDir>> {
+        count(&self.orders, Op::NewDir).ok()?;
+        let inner = self.inner.new_dir(to)?;
+        Some(Arc::new(FaultNewDir { inner, orders: self.orders.clone() }))
     }
 
     fn stage_sparse(&self, key: &StageKey, size: u64, occupied: u64) -> Result<Box<dyn Stage>, StoreError> {

@@ -71,12 +71,10 @@ pub trait Store: Send + Sync + 'static {
     fn stage_small(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, StoreError>;
 
     /// A directory that will become `to`, whose parent exists, and takes small content before it does; none where a directory has to
-    /// be made at its name, by [`Store::make_dir`].
-    ///
-    /// - Errors: something is there already, or the place cannot be.
-    fn new_dir(&self, to: &EntryPath) -> Result<Option<Arc<dyn NewDir>>, StoreError> {
+    /// be made at its name by [`Store::make_dir`], which tells what is wrong if it cannot be.
+    fn new_dir(&self, to: &EntryPath) -> Option<Arc<dyn NewDir>> {
         let _ = to;
-        Ok(None)
+        None
     }
 
     /// Opens the stage of a large file of `size` bytes, anew or resumed: [`Store::stage_sparse`] of a file without holes.

@@ -39,11 +39,12 @@ pub(super) struct Place<'a> {
     pub(super) name: &'a [u8],
 }
 
-/// A directory below the root, or the root.
+/// A directory: the root, or one below it.
 #[derive(Debug)]
 pub(super) enum HeldDir<'a> {
-    Root(BorrowedFd<'a>),
-    Below(OwnedFd),
+    /// Somebody else holds it.
+    Borrowed(BorrowedFd<'a>),
+    Owned(OwnedFd),
 }
 
 impl Beneath {
@@ -134,11 +135,11 @@ impl Beneath {
     /// A link among the names of one hop may not lead above the directory where that hop began, even if that stays inside
     /// the root. Paths that short of a hop are resolved from the root.
     fn walk(&self, path: &[u8], resolve: ResolveFlags) -> Result<HeldDir<'_>, Errno> {
-        let mut dir = HeldDir::Root(self.root.as_fd());
+        let mut dir = HeldDir::Borrowed(self.root.as_fd());
         let mut rest = path;
         while !rest.is_empty() {
             let (hop, after) = first_hop(rest);
-            dir = HeldDir::Below(open_beneath(&dir, hop, resolve)?);
+            dir = HeldDir::Owned(open_beneath(&dir, hop, resolve)?);
             rest = after;
         }
         Ok(dir)
@@ -165,8 +166,8 @@ impl FileId {
 impl AsFd for HeldDir<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Root(fd) => *fd,
-            Self::Below(fd) => fd.as_fd(),
+            Self::Borrowed(fd) => *fd,
+            Self::Owned(fd) => fd.as_fd(),
         }
     }
 }

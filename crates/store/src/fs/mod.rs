@@ -212,7 +212,7 @@ impl Store for FsStore {
         Ok(Staged::new(content.len() as u64, Temporary::file(&self.stages, content, attributes)?))
     }
 
-    fn new_dir(&self, to: &EntryPath) -> Result<Option<Arc<dyn NewDir>>, StoreError> {
+    fn new_dir(&self, to: &EntryPath) -> Option<Arc<dyn NewDir>> {
         let (beneath, stages, flusher) = (self.beneath.clone(), self.stages.clone(), self.flusher.clone());
         Nursery { beneath, stages, flusher }.begin(to)
     }

@@ -73,21 +73,14 @@ pub(super) struct Nestling {
 
 impl Nursery {
     /// A new directory that will become `to`; none where it could not be what one made there would be.
-    ///
-    /// - Errors: something is there already, or the place cannot be.
-    pub(super) fn begin(&self, to: &EntryPath) -> Result<Option<Arc<dyn NewDir>>, StoreError> {
-        let place = self.beneath.to_write(to)?;
-        match rustix::fs::statat(&place.dir, place.name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => return Err(StoreError::AlreadyExists { path: to.clone() }),
-            Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errors::naming(to, errno)),
+    pub(super) fn begin(&self, to: &EntryPath) -> Option<Arc<dyn NewDir>> {
+        let place = self.beneath.to_write(to).ok()?;
+        let found = rustix::fs::statat(&place.dir, place.name, AtFlags::SYMLINK_NOFOLLOW);
+        if !matches!(found, Err(Errno::NOENT)) || !self.could_be_made_at(&place).unwrap_or(false) {
+            return None;
         }
-        // What cannot be looked at, or made here, is made there, or fails there.
-        if !self.could_be_made_at(&place).unwrap_or(false) {
-            return Ok(None);
-        }
-        let Ok(made) = self.make(to) else { return Ok(None) };
-        Ok(hands_nothing_down(made.opened.stage()).unwrap_or(false).then_some(made))
+        let made = self.make(to).ok()?;
+        hands_nothing_down(made.opened.stage()).unwrap_or(false).then_some(made as _)
     }
 
     fn make(&self, to: &EntryPath) -> Result<Arc<FsNewDir>, StoreError> {

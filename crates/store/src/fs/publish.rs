@@ -297,7 +297,7 @@ mod tests {
             let open = |path: &Path| open_dir(rustix::fs::CWD, path.as_os_str().as_encoded_bytes()).unwrap();
             let (from, to) = (open(self.hidden.path()), open(self.named.path()));
             let path = EntryPath::from_typed(b"mounted/a").unwrap();
-            let place = Place { dir: HeldDir::Below(to), name: b"a" };
+            let place = Place { dir: HeldDir::Owned(to), name: b"a" };
             name_it(&Hidden { dir: from.as_fd(), name: name.as_bytes() }, &place, &path, how)
         }
 
@@ -341,7 +341,7 @@ mod tests {
         };
         let (from, to) = (open(&dirs.hidden), open(&dirs.named));
         let path = EntryPath::from_typed(b"a").unwrap();
-        let place = Place { dir: HeldDir::Below(to), name: b"a" };
+        let place = Place { dir: HeldDir::Owned(to), name: b"a" };
         let target = Target { place: &place, path: &path };
         let hidden = Hidden { dir: from.as_fd(), name: b"x" };
         target.rename(&hidden, RenameFlags::EXCHANGE).unwrap();
@@ -361,7 +361,7 @@ mod tests {
         };
         let (from, to) = (open(&dirs.hidden), open(&dirs.named));
         let path = EntryPath::from_typed(b"a").unwrap();
-        let place = Place { dir: HeldDir::Below(to), name: b"a" };
+        let place = Place { dir: HeldDir::Owned(to), name: b"a" };
         let target = Target { place: &place, path: &path };
         let hidden = Hidden { dir: from.as_fd(), name: b"x" };
         fs::write(dirs.hidden.path().join("x"), "ours").unwrap();

@@ -45,7 +45,7 @@ fn at_each(
         for path in beside {
             let place = match &held {
                 Some(dir) => {
-                    let (dir, name) = (HeldDir::Root(dir.as_fd()), beneath::split(path).1);
+                    let (dir, name) = (HeldDir::Borrowed(dir.as_fd()), beneath::split(path).1);
                     reserved::check(path).map(|()| Place { dir, name })
                 }
                 None => beneath.to_read(path),
