@@ -83,9 +83,13 @@ impl Lanes {
 }
 
 impl Doubt {
+    /// Transfers that stand still together are one reason, not several.
     fn raise(&self) {
-        *self.at.lock().expect("no holder of this lock panics") = Some(Instant::now());
-        self.raised.notify_one();
+        let mut at = self.at.lock().expect("no holder of this lock panics");
+        if at.is_none_or(|at| at.elapsed() >= DOUBTS_APART) {
+            *at = Some(Instant::now());
+            self.raised.notify_one();
+        }
     }
 
     /// Waits for the next one; what was raised while nobody waited may be settled by now.
@@ -366,6 +370,8 @@ const REPLACE_WAIT_MIN: Duration = Duration::from_millis(250);
 const REPLACE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How many lanes may be up beyond the plan because those that are up are doubted.
 const DOUBT_LANES_MAX: usize = 4;
+/// Less than one transfer lets pass between two doubts.
+const DOUBTS_APART: Duration = Duration::from_secs(5);
 const DOUBT_RECENT: Duration = Duration::from_secs(5);
 /// How long a server that knows the session takes to answer a ping, at most.
 const HEARD_WAIT: Duration = Duration::from_secs(4);
@@ -383,8 +389,14 @@ mod tests {
         assert!(waits().await.is_ok());
         assert!(waits().await.is_err(), "it is dealt with");
         doubt.raise();
-        *doubt.at.lock().unwrap() = Instant::now().checked_sub(2 * DOUBT_RECENT);
+        assert!(waits().await.is_err(), "another transfer has the same");
+        let long_ago = || *doubt.at.lock().unwrap() = Instant::now().checked_sub(2 * DOUBT_RECENT);
+        long_ago();
+        doubt.raise();
+        long_ago();
         assert!(waits().await.is_err(), "it was raised long ago");
+        doubt.raise();
+        assert!(waits().await.is_ok());
     }
 
     #[test]
