@@ -25,7 +25,7 @@ use crate::watched::Watched;
 pub struct OwnerKeysError(#[from] FileError);
 
 /// The lines of one version of the file.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct OwnerKeys {
     /// For each key the lines that hold it, in order.
     lines: HashMap<PublicKeyId, Vec<Line>>,
@@ -45,7 +45,7 @@ pub struct KeyProblem {
 }
 
 /// What a line that holds a key says of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
     number: usize,
     comment: String,

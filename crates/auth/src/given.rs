@@ -4,13 +4,13 @@
 //! is the business of the doors, which ask [`Policy::stands`].
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use sft_base::EntryPath;
 
 use crate::grant::{Grant, Scope};
-use crate::grants::{Contents, Enrolled, Grants, GrantsError, OpenInvitation};
+use crate::grants::{Access, Contents, Enrolled, Grants, GrantsError, OpenInvitation};
 use crate::password::PasswordGrant;
 use crate::policy::Policy;
 use crate::rights::Rights;
@@ -96,6 +96,21 @@ impl Grants {
         })
     }
 
+    /// What a key or a password of this name lets in to, be its time over or not. Every open session asks whenever something has
+    /// changed, and names take long to compute: that is done once.
+    fn access(&self, name: &str) -> Result<Vec<Scope>, GrantsError> {
+        let contents = self.contents()?;
+        let mut known = self.access.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.as_ref().is_some_and(|(of, _)| Arc::ptr_eq(of, &contents)) {
+            let mut by_name = Access::new();
+            for given in contents.given().filter(Given::is_access) {
+                by_name.entry(given.name.clone()).or_default().push(given.scope());
+            }
+            *known = Some((contents, by_name));
+        }
+        Ok(known.as_ref().and_then(|(_, by_name)| by_name.get(name)).cloned().unwrap_or_default())
+    }
+
     /// What is given now.
     pub fn given_then(&self) -> Result<GivenThen, GrantsError> {
         Ok(GivenThen(self.contents()?))
@@ -111,13 +126,9 @@ impl Policy {
         if grant.is_owner() {
             return Ok(true);
         }
-        let given = self.grants().given(now)?;
-        let scopes = given.into_iter().filter(|given| given.is_access() && given.name == grant.identity());
-        let now = self.as_served(Grant::enrolled(
-            grant.identity().to_owned(),
-            grant.label(),
-            scopes.map(Given::scope).collect(),
-        ));
+        let mut scopes = self.grants().access(grant.identity())?;
+        scopes.retain(|scope| scope.expires.is_none_or(|end| end > now));
+        let now = self.as_served(Grant::enrolled(grant.identity().to_owned(), grant.label(), scopes));
         Ok(grant.scopes().iter().all(|scope| now.scopes().contains(scope)))
     }
 }

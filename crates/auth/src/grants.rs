@@ -4,9 +4,9 @@
 //! One file for both, so that redeeming an invitation and enrolling a key is one replacement of one file. A running
 //! server and a command change it in turn, under its lock. What cannot be read gives nobody access.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use sft_base::limits::{GRANTS_BYTES_MAX, GRANTS_MAX};
@@ -21,10 +21,15 @@ use crate::private_file::{self, FileError, Opened};
 use crate::public_key::PublicKeyId;
 use crate::watched::Watched;
 
+/// What each name gives access to.
+pub(crate) type Access = HashMap<String, Vec<Scope>>;
+
 /// The grants and open invitations of one server.
 #[derive(Debug)]
 pub struct Grants {
     file: Watched<Contents>,
+    /// What keys and passwords give access to, by their names.
+    pub(crate) access: Mutex<Option<(Arc<Contents>, Access)>>,
 }
 
 /// Why grants cannot be read or changed.
@@ -57,7 +62,7 @@ pub enum GrantsError {
 
 /// What a key was given by an invitation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Enrolled {
+pub(crate) struct Enrolled {
     /// The key.
     pub key: PublicKeyId,
     /// For people: the invitation's note.
@@ -72,7 +77,7 @@ pub struct Enrolled {
 
 /// An invitation that can still be redeemed, as the server knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenInvitation {
+pub(crate) struct OpenInvitation {
     /// Its name.
     pub id: InvitationId,
     /// What it gives; `uses` counts those that are left.
@@ -105,18 +110,7 @@ impl Grants {
     /// The grants in a server's state folder; the folder is made (0700) if it is not there.
     pub fn open(state: &Path) -> Result<Self, GrantsError> {
         private_file::make_folder(state)?;
-        Ok(Self { file: Watched::new(state.join("grants.toml")) })
-    }
-
-    /// The keys that were enrolled, those whose time is over included.
-    pub fn enrolled(&self) -> Result<Vec<Enrolled>, GrantsError> {
-        Ok(self.contents()?.enrolled.clone())
-    }
-
-    /// The invitations that are open at `now`.
-    pub fn invitations(&self, now: SystemTime) -> Result<Vec<OpenInvitation>, GrantsError> {
-        let contents = self.contents()?;
-        Ok(contents.invitations.iter().filter(|open| open.is_open(now)).cloned().collect())
+        Ok(Self { file: Watched::new(state.join("grants.toml")), access: Mutex::default() })
     }
 
     /// Makes an invitation; its secret is in the answer and nowhere else.
@@ -181,22 +175,30 @@ impl Grants {
         now: SystemTime,
     ) -> Result<(), RedeemError> {
         let done = |contents: &Contents| contents.enrolled.iter().any(|e| e.key == *key && e.via == Some(id));
-        if done(&*self.contents()?) {
-            return Ok(());
-        }
-        self.change(|contents| {
-            if done(contents) {
-                return Ok(());
-            }
+        let open = |contents: &Contents| {
             let at =
                 contents.invitations.iter().position(|open| open.id == id).ok_or(RedeemError::Unknown(id))?;
-            let open = &mut contents.invitations[at];
+            let open = &contents.invitations[at];
             if !accepts(&open.verifier) {
                 return Err(RedeemError::Mac(id));
             }
             if !open.is_open(now) {
                 return Err(RedeemError::Expired(id));
             }
+            Ok(at)
+        };
+        let contents = self.contents()?;
+        if done(&contents) {
+            return Ok(());
+        }
+        // Whoever holds no invitation makes nobody write.
+        open(&contents)?;
+        self.change(|contents| {
+            if done(contents) {
+                return Ok(());
+            }
+            let at = open(contents)?;
+            let open = &mut contents.invitations[at];
             open.terms.uses -= 1;
             let terms = open.terms.clone();
             contents.invitations.retain(|open| open.is_open(now));
@@ -312,11 +314,11 @@ mod tests {
         let invitation = grants.invite(InvitationTerms { uses: 2, ..Default::default() }, now()).unwrap();
         redeem(&grants, &invitation, &key(1)).unwrap();
         redeem(&grants, &invitation, &key(1)).unwrap();
-        assert_eq!(grants.invitations(now()).unwrap()[0].terms.uses, 1, "asking again is not counted");
+        assert_eq!(grants.contents().unwrap().invitations[0].terms.uses, 1, "asking again is not counted");
         redeem(&grants, &invitation, &key(2)).unwrap();
         assert!(matches!(redeem(&grants, &invitation, &key(3)), Err(RedeemError::Unknown(_))));
         redeem(&grants, &invitation, &key(2)).unwrap();
-        assert_eq!(grants.enrolled().unwrap().len(), 2);
+        assert_eq!(grants.contents().unwrap().enrolled.len(), 2);
         let of_one = &grants.of_key(&key(1), now()).unwrap()[0];
         assert_eq!(
             (of_one.label.as_str(), of_one.user.as_str()),
@@ -338,8 +340,10 @@ mod tests {
         assert!(matches!(wrong, Err(RedeemError::Mac(_))));
         let taken = grants.take_back(&open.secret.id().to_string(), now()).unwrap();
         assert!(matches!(taken, TakenBack::All { .. }), "{taken:?}");
+        let before = grants.given_then().unwrap();
         assert!(matches!(redeem(&grants, &open, &key(1)), Err(RedeemError::Unknown(_))));
-        assert!(grants.enrolled().unwrap().is_empty());
+        assert_eq!(grants.given_then().unwrap(), before, "a stranger's try changes nothing");
+        assert!(grants.contents().unwrap().enrolled.is_empty());
     }
 
     #[test]
@@ -373,8 +377,8 @@ mod tests {
                 });
             }
         });
-        assert_eq!(first.enrolled().unwrap().len(), 8, "exactly as many as the invitation allows");
-        assert_eq!(first.invitations(now()).unwrap().len(), 16, "none was lost");
+        assert_eq!(first.contents().unwrap().enrolled.len(), 8, "exactly as many as the invitation allows");
+        assert_eq!(first.contents().unwrap().invitations.len(), 16, "none was lost");
     }
 
     #[test]

@@ -53,7 +53,7 @@ mod key_options;
 mod networks;
 pub use authorized_keys::{KeyProblem, OwnerKeys, OwnerKeysError};
 mod grants;
-pub use grants::{Enrolled, Grants, GrantsError, OpenInvitation};
+pub use grants::{Grants, GrantsError};
 mod grants_text;
 pub use grants_text::MalformedGrants;
 mod given;

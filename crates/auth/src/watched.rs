@@ -9,11 +9,19 @@ use crate::private_file::{FileError, Opened, Stamp};
 #[derive(Debug)]
 pub(crate) struct Watched<T> {
     path: PathBuf,
-    /// Without a stamp: there was no file.
-    seen: Mutex<Option<(Option<Stamp>, Arc<T>)>>,
+    seen: Mutex<Option<Seen<T>>>,
 }
 
-impl<T: Default> Watched<T> {
+#[derive(Debug)]
+struct Seen<T> {
+    /// None: there was no file.
+    stamp: Option<Stamp>,
+    parsed: Arc<T>,
+    /// It is read again whatever it looks like.
+    is_forgotten: bool,
+}
+
+impl<T: Default + PartialEq> Watched<T> {
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, seen: Mutex::new(None) }
     }
@@ -25,11 +33,13 @@ impl<T: Default> Watched<T> {
     /// Reads the file at the next call even if it looks the same. Clocks of file systems tick slowly and inodes come
     /// back, so whoever is going to replace the file does not rely on its looks.
     pub(crate) fn forget(&self) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(seen) = &mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
+            seen.is_forgotten = true;
+        }
     }
 
     /// The parsed file as it is now; the default if there is none. `check` runs at every call, `parse` at every change. The answer is
-    /// the same `Arc` until then.
+    /// the same `Arc` while it says the same.
     pub(crate) fn get<E: From<FileError>>(
         &self,
         check: impl FnOnce(&Opened) -> Result<(), E>,
@@ -43,15 +53,17 @@ impl<T: Default> Watched<T> {
         opened.as_ref().map_or(Ok(()), check)?;
         let stamp = opened.as_ref().map(Opened::stamp);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((old, parsed)) = &*seen
-            && *old == stamp
-        {
-            return Ok(Arc::clone(parsed));
-        }
         // A file that does not parse must not leave its older version in force.
-        *seen = None;
-        let parsed = opened.map_or_else(|| Ok(Arc::default()), |opened| parse(opened).map(Arc::new))?;
-        *seen = Some((stamp, Arc::clone(&parsed)));
+        let before = seen.take();
+        let parsed = match &before {
+            Some(before) if before.stamp == stamp && !before.is_forgotten => before.parsed.clone(),
+            _ => {
+                let parsed = opened.map_or_else(|| Ok(T::default()), parse)?;
+                let before = before.map(|before| before.parsed);
+                before.filter(|before| **before == parsed).unwrap_or_else(|| Arc::new(parsed))
+            }
+        };
+        *seen = Some(Seen { stamp, parsed: parsed.clone(), is_forgotten: false });
         Ok(parsed)
     }
 }
@@ -82,8 +94,10 @@ mod tests {
         assert_eq!(*get().unwrap(), b"one");
         assert_eq!(count.get(), 1);
         watched.forget();
-        assert_eq!(*get().unwrap(), b"one");
-        assert_eq!(count.get(), 2);
+        let (before, again) = (get().unwrap(), get().unwrap());
+        assert_eq!((before.as_slice(), count.get()), (&b"one"[..], 2));
+        watched.forget();
+        assert!(Arc::ptr_eq(&before, &get().unwrap()) && Arc::ptr_eq(&before, &again), "it says the same");
         replace(&path, b"two", 0o600).unwrap();
         assert_eq!(*get().unwrap(), b"two");
         replace(&path, b"more than ten", 0o600).unwrap();

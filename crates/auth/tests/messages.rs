@@ -195,7 +195,7 @@ fn of_files_about_servers_and_guests() {
     let trust = |path: PathBuf| general(&dir, told_of(Trust::open(&path)));
     let grants = |text: &[u8]| {
         file(&dir, "grants.toml", text, 0o600);
-        let told = general(&dir, told_of(Grants::open(dir.path()).unwrap().enrolled()));
+        let told = general(&dir, told_of(Grants::open(dir.path()).unwrap().given(SystemTime::now())));
         told.lines().next().unwrap().to_owned()
     };
     let identity = |bytes: &[u8]| {
