@@ -41,7 +41,8 @@ impl PathsFile {
         if text == self.read {
             return;
         }
-        // Other runs may have learned something meanwhile; of each path the latest word stays.
+        // Other runs may have learned something meanwhile; of each path the latest word stays, unless two
+        // end at one moment: it is a hint, and worth no lock.
         for (peer, path) in read(&self.file).lines().filter_map(parsed) {
             self.paths.learn(peer, path);
         }

@@ -61,8 +61,11 @@ fn the_background_is_quic_where_that_is_and_arrives_where_it_is_not() {
     let world = world();
     let relay = world.relay("far");
     // A machine that is very busy may bring TCP up first.
-    let all_quic = |copy: &(Duration, u64, u64)| (copy.1, copy.2) == (2_000_000, 0);
-    let found = (0..5).any(|_| there_and_back(&world, &["--background"]).iter().all(all_quic));
+    let mut all_quic = |copy: &(Duration, u64, u64)| {
+        assert!(copy.1 == 0 || copy.2 == 0, "it has one lane: {copy:?}");
+        copy.1 > 0
+    };
+    let found = (0..5).any(|_| there_and_back(&world, &["--background"]).iter().all(&mut all_quic));
     assert!(found, "a short path, where others use TCP");
     relay.udp(Fate::Vanish);
     for (_, quic, tcp) in there_and_back(&world, &["--background"]) {

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::exit::Exit;
 use crate::failure::Usage;
 use crate::granted::Granted;
-use crate::names::shown;
+use crate::names::{put_path, shown};
 
 /// Shows all that was given and is not over.
 pub(crate) fn list(app: &App, state: &Path) -> anyhow::Result<Exit> {
@@ -42,16 +42,21 @@ pub(crate) fn revoke(app: &App, state: &Path, names: &[String]) -> anyhow::Resul
     }
     let grants = Grants::open(state)?;
     let (mut gone, mut ways, mut wrong) = (HashSet::new(), Vec::new(), Vec::new());
+    let mut failed = None;
     for name in names {
-        match grants.take_back(name, SystemTime::now())? {
-            TakenBack::All { taken, left } => {
+        match grants.take_back(name, SystemTime::now()) {
+            Ok(TakenBack::All { taken, left }) => {
                 tell_taken(app, &taken)?;
                 ways.extend(taken.first().map(|one| (one.name.clone(), left)));
                 gone.extend(taken.into_iter().map(|one| one.name));
             }
-            TakenBack::Several(several) => wrong.push(which(name, &several)),
-            TakenBack::Unknown => {
+            Ok(TakenBack::Several(several)) => wrong.push(which(name, &several)),
+            Ok(TakenBack::Unknown) => {
                 wrong.push(format!("{} is nobody's name or note; see `sft invite --list`", quoted(name)));
+            }
+            Err(error) => {
+                failed = Some(error);
+                break;
             }
         }
     }
@@ -59,6 +64,8 @@ pub(crate) fn revoke(app: &App, state: &Path, names: &[String]) -> anyhow::Resul
         left.retain(|one| !gone.contains(&one.name));
         tell_left(app, &name, &left)?;
     }
+    // What was taken back before stays so, and what of it is left was said.
+    failed.map_or(Ok(()), Err)?;
     if wrong.is_empty() { Ok(Exit::Done) } else { Err(Usage(wrong.join("\n")).into()) }
 }
 
@@ -151,16 +158,14 @@ fn object(event: &str, given: &Given) -> Map<String, Value> {
         "kind": kind,
         "name": given.name,
         "note": given.note,
-        "path": given.path.to_string(),
         "rights": given.rights.to_string(),
         "user": given.user,
         "until": given.until.and_then(text_of),
         "uses": uses,
     });
-    match value {
-        Value::Object(object) => object,
-        _ => Map::new(),
-    }
+    let Value::Object(mut object) = value else { return Map::new() };
+    put_path(&mut object, if given.path.is_root() { b"." } else { given.path.as_bytes() });
+    object
 }
 
 /// In UTC, as in `grants.toml`.

@@ -53,6 +53,11 @@ pub struct Room {
 }
 
 impl Client {
+    /// Whether this is a clone of the other.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Connects to a server: resolves its name, races the transports, checks its key, proves who the client is.
     ///
     /// - Errors: [`ConnectError`]; until the server's key is found to be trusted, nothing is sent to it.
