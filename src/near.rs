@@ -1,15 +1,14 @@
 //! Names of the local network (`nas.local`): where the server is that announces itself under such a name, and on which port.
 //! An announcement says where to knock and nothing more: trust is in the server's key, pinned under the name.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mdns_sd::{ServiceDaemon, ServiceEvent};
 use sft_auth::DEFAULT_PORT;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
-use crate::announce::{SERVICES, usable};
+use crate::listening::Listening;
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,11 +65,9 @@ pub(crate) async fn locate_known(host: &str, met: &[u16]) -> Result<Option<Near>
 async fn hear(host: &str, wanted: &[u16]) -> Heard {
     let mut heard = Heard::default();
     if is_local(host)
-        && let Ok(daemon) = ServiceDaemon::new()
+        && let Ok(listening) = Listening::start()
     {
-        heard.listen(&daemon, host, wanted).await;
-        // It ends by itself; nobody needs to wait for that.
-        let _ = daemon.shutdown();
+        heard.listen(listening, host, wanted).await;
     }
     heard
 }
@@ -80,21 +77,13 @@ async fn hear(host: &str, wanted: &[u16]) -> Heard {
 struct Heard(BTreeMap<u16, Vec<SocketAddr>>);
 
 impl Heard {
-    async fn listen(&mut self, daemon: &ServiceDaemon, host: &str, wanted: &[u16]) {
-        let [udp, tcp] = SERVICES.map(|service| daemon.browse(service).ok());
-        let (Some(udp), Some(tcp)) = (udp, tcp) else { return };
+    async fn listen(&mut self, mut listening: Listening, host: &str, wanted: &[u16]) {
         let mut until = Instant::now() + ANNOUNCED_MAX;
         while !self.has_best(wanted) {
-            let event = tokio::select! {
-                Ok(event) = udp.recv_async() => event,
-                Ok(event) = tcp.recv_async() => event,
-                () = sleep_until(until) => return,
-            };
-            if let ServiceEvent::ServiceResolved(service) = event
-                && is_same(&service.host, host)
-            {
+            let Ok(found) = timeout_at(until, listening.next()).await else { return };
+            if is_same(&found.host, host) {
                 let had_one = self.acceptable(wanted).next().is_some();
-                self.add(service.port, service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).collect());
+                self.add(found.port, &found.addresses);
                 if !had_one && self.acceptable(wanted).next().is_some() {
                     until = until.min(Instant::now() + OTHERS_MAX);
                 }
@@ -102,13 +91,9 @@ impl Heard {
         }
     }
 
-    fn add(&mut self, port: u16, addresses: HashSet<IpAddr>) {
-        let addresses = usable(addresses);
-        if port == 0 || addresses.is_empty() {
-            return;
-        }
+    fn add(&mut self, port: u16, addresses: &[IpAddr]) {
         let known = self.0.entry(port).or_default();
-        for address in addresses.into_iter().map(|ip| SocketAddr::new(ip, port)) {
+        for address in addresses.iter().map(|ip| SocketAddr::new(*ip, port)) {
             if !known.contains(&address) {
                 known.push(address);
             }
@@ -158,9 +143,8 @@ fn is_same(announced: &str, host: &str) -> bool {
     announced.trim_end_matches('.').eq_ignore_ascii_case(host.trim_end_matches('.'))
 }
 
-/// Who is there answers at once, unless they have answered somebody else within the second before (RFC 6762, section 6); they are asked
-/// again after one second and after three, in case a question or its answer was lost.
-const ANNOUNCED_MAX: Duration = Duration::from_millis(3500);
+/// Who is there answers at once; they are asked four times within a second, in case a question or its answer was lost.
+const ANNOUNCED_MAX: Duration = Duration::from_millis(2500);
 /// Servers of one machine answer together: who comes later than this after the first is not waited for.
 const OTHERS_MAX: Duration = Duration::from_millis(200);
 
@@ -178,7 +162,7 @@ mod tests {
     fn heard(ports: &[u16]) -> Heard {
         let mut heard = Heard::default();
         for port in ports {
-            heard.add(*port, HashSet::from([[192, 0, 2, 7].into()]));
+            heard.add(*port, &[[192, 0, 2, 7].into()]);
         }
         heard
     }
