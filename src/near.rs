@@ -1,5 +1,6 @@
-//! Names of the local network (`nas.local`): where the server is that announces itself under such a name, and on which port.
-//! An announcement says where to knock and nothing more: trust is in the server's key, pinned under the name.
+//! Names of the local network: where the server is that announces itself under such a name, and on which port. `nas.local` is
+//! one, and so is `nas` where the system knows no such host, because that is what the server is called in `sft find`.
+//! An announcement says where to knock and nothing more: trust is in the server's key, pinned under the name as it was typed.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -64,12 +65,21 @@ pub(crate) async fn locate_known(host: &str, met: &[u16]) -> Result<Option<Near>
 /// What is announced under a name, until that is enough to choose from.
 async fn hear(host: &str, wanted: &[u16]) -> Heard {
     let mut heard = Heard::default();
-    if is_local(host)
+    if let Some(host) = announced_as(host).await
         && let Ok(listening) = Listening::start()
     {
-        heard.listen(listening, host, wanted).await;
+        heard.listen(listening, &host, wanted).await;
     }
     heard
+}
+
+/// The name under which such a server would be announced; none if only the system can know it.
+async fn announced_as(host: &str) -> Option<String> {
+    if is_local(host) {
+        return Some(host.to_owned());
+    }
+    let is_unknown = may_be_near(host) && tokio::net::lookup_host((host, DEFAULT_PORT)).await.is_err();
+    is_unknown.then(|| format!("{host}.local"))
 }
 
 /// Addresses by port.
@@ -139,6 +149,11 @@ pub(crate) fn is_local(host: &str) -> bool {
     host.trim_end_matches('.').to_ascii_lowercase().ends_with(".local")
 }
 
+/// Whether it can mean a server of the local network.
+pub(crate) fn may_be_near(host: &str) -> bool {
+    is_local(host) || !host.contains(['.', ':'])
+}
+
 fn is_same(announced: &str, host: &str) -> bool {
     announced.trim_end_matches('.').eq_ignore_ascii_case(host.trim_end_matches('.'))
 }
@@ -156,6 +171,8 @@ mod tests {
     fn names_of_the_local_network() {
         assert!(is_local("nas.local") && is_local("NAS.Local."));
         assert!(!is_local("nas") && !is_local("local") && !is_local("nas.local.example.org"));
+        assert!(may_be_near("nas") && may_be_near("nas.local"));
+        assert!(!may_be_near("nas.example.org") && !may_be_near("192.0.2.1") && !may_be_near("fe80::1"));
         assert!(is_same("nas.local.", "NAS.local") && !is_same("nas2.local.", "nas.local"));
     }
 

@@ -192,6 +192,9 @@ fn a_server_is_found_with_its_key_and_can_be_used() {
     assert!(head.contains(" at 192.0.2.2, port 1303, ") && head.ends_with(" ms"), "{page}");
     assert_eq!(rest, format!("  {fingerprint}, which you trust\n  sft ls {host}:\n"));
     assert_eq!(run(&["ls", &format!("{host}:")]).done().out(), "file\n");
+    // Its name alone will do where the system knows no such host.
+    run(&["trust", "add", "far", &fingerprint]).done();
+    assert_eq!((&found["name"], run(&["ls", "far:"]).done().out().as_str()), (&"far".into(), "file\n"));
     let asked = run(&["port", "1303", host]).done().out();
     assert!(asked.starts_with(&format!("{host}, 192.0.2.2, port 1303\n")), "{asked}");
     assert!(asked.contains("which you trust"), "{asked}");
@@ -199,10 +202,13 @@ fn a_server_is_found_with_its_key_and_can_be_used() {
     // A server that stops says goodbye; one that does not announce itself is not found.
     server.terminate();
     server.ended();
-    let gone = wire.find(&["--for", "2s"]);
-    assert_eq!((gone.out().as_str(), gone.err().as_str()), ("", "no server announced itself within 2 s\n"));
+    let is_alone = |ran: Ran| {
+        let (out, err) = (ran.out(), ran.err());
+        assert!(out.is_empty() && err.starts_with("no server announced itself within 2 s; "), "{out}{err}");
+    };
+    is_alone(wire.find(&["--for", "2s"]));
     let (server, _) = wire.serve(&["--no-announce"]);
-    assert_eq!(wire.find(&["--for", "2s"]).err(), "no server announced itself within 2 s\n");
+    is_alone(wire.find(&["--for", "2s"]));
     drop(server);
     // Nobody could connect by this protocol.
     drop(wire.serve(&["--doors", "ssh"]));

@@ -24,7 +24,8 @@ use crate::probe::{self, Answers, TcpAnswer, UdpAnswer};
 /// Find servers on the local network
 ///
 /// Asks by multicast DNS who serves, and connects to whoever answers to see whether the server has the key that it
-/// announces. Servers in other networks are not found; neither are those of `sft serve --no-announce`.
+/// announces. What stands under each can be typed as it is; `nas:` means the server that is called `nas`, where the system knows
+/// no such host. Servers in other networks are not found; neither are those of `sft serve --no-announce`.
 #[derive(Debug, Args)]
 pub(crate) struct FindArgs {
     /// How long to listen for answers, such as 3s or 1m
@@ -55,7 +56,11 @@ pub(crate) async fn run(app: &App, typed: FindArgs) -> anyhow::Result<Exit> {
     }
     known.silent().try_for_each(|(found, answers)| tell(app, found, answers))?;
     if known.is_empty() {
-        app.voice.note(&format!("no server announced itself within {} s", typed.time.as_secs()));
+        app.voice.note(&format!(
+            "no server announced itself within {} s; those in other networks, or behind a firewall that stops UDP port 5353, \
+             are reached by name or address all the same",
+            typed.time.as_secs()
+        ));
     }
     Ok(Exit::Done)
 }
