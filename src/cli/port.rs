@@ -28,6 +28,10 @@ use crate::probe::{self, Answers, TcpAnswer, UdpAnswer};
 /// sft server, and with which key. `sft port ssh nas:` ends the host with a colon, in case it is named like a service.
 #[derive(Debug, Args)]
 #[command(
+    override_usage = "sft port [OPTIONS] [QUERY]...\n       \
+    sft port [OPTIONS] PORT HOST\n       \
+    sft port [OPTIONS] --check QUERY...\n       \
+    sft port [OPTIONS] --search TEXT",
     after_help = "With --check, sft ends with 0 if the port is free, 10 if sft has it, 11 if another program has it.\n\
     `--search` and service names know no upper and lower case."
 )]
