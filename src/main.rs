@@ -8,6 +8,7 @@ mod app;
 mod args;
 mod ask;
 mod attributed;
+mod certificate;
 mod checkup;
 mod checkup_here;
 mod checkup_there;
