@@ -189,18 +189,20 @@ fn what_a_run_that_was_killed_has_left_is_removed_by_the_next() {
     let relay = world.relay("far");
     relay.rate(4 << 20);
     let mut running = world.start(args!["doctor", "--copy", "far:d"]);
+    let names = || -> Vec<_> {
+        let entries = std::fs::read_dir(world.served("d")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
     // The first file is there, and the second on its way.
+    let is_first_there = || names().iter().any(|name| name.ends_with("-first"));
+    let is_staged = || there(&world).iter().any(|file| file.extension().is_some_and(|kind| kind == "part"));
     let begun = Instant::now();
-    while there(&world).len() < 2 {
+    while !(is_first_there() && is_staged()) {
         assert!(!running.is_over() && begun.elapsed() < PATIENCE, "{}", running.stdout_so_far());
         std::thread::sleep(Duration::from_millis(20));
     }
     running.kill();
     relay.rate(0);
-    let names = || -> Vec<_> {
-        let entries = std::fs::read_dir(world.served("d")).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    };
     let first = names().into_iter().find(|name| name.ends_with("-first")).expect("the first file stays");
     let source = std::env::temp_dir().join(first.strip_suffix("-QUIC-first").unwrap());
     assert!(there(&world).len() == 2 && source.exists(), "{:?}", there(&world));
