@@ -121,7 +121,8 @@ pub(crate) fn here(survey: &Survey, port: u16, wanted: Option<Transport>, form: 
     page
 }
 
-/// All of these listeners, a line each. Where there is little room, the day has no time and the program no directory.
+/// All of these listeners, a line each. Where there is little room, the day has no time, or is missing,
+/// and the program has no directory.
 pub(crate) fn listeners(listeners: &[&Listener], hidden: bool, form: &Form) -> String {
     let narrow = form.width.is_some_and(|width| width < NARROW);
     let since = |since| match narrow {
@@ -143,6 +144,13 @@ pub(crate) fn listeners(listeners: &[&Listener], hidden: bool, form: &Form) -> S
         ]
     };
     let rows: Vec<_> = grouped(listeners).into_iter().map(row).collect();
+    if form.width.is_some_and(|width| width < TIGHT) {
+        let head = ["PORT", "ADDRESS", "SERVICE", "USER", "PID", "COMMAND"];
+        let rows = rows.into_iter().map(|[port, address, service, user, pid, _, command]: [String; 7]| {
+            [port, address, service, user, pid, command]
+        });
+        return columns::table(head, &rows.collect::<Vec<_>>(), form.width);
+    }
     let head = ["PORT", "ADDRESS", "SERVICE", "USER", "PID", "SINCE", "COMMAND"];
     columns::table(head, &rows, form.width)
 }
@@ -269,6 +277,8 @@ fn shown(text: &str) -> String {
 
 /// A terminal with fewer characters in a line has no room for all of a command.
 const NARROW: usize = 100;
+/// One with fewer than these has none for the day either.
+const TIGHT: usize = 72;
 
 #[cfg(test)]
 mod tests {
@@ -354,6 +364,8 @@ mod tests {
                         22/tcp  0.0.0.0  ssh      ada   7    2023-11-14  web --port 80 --with 'a long co…\n\
                         9/udp   ::1      discard  ada                    (hidden from you)\n";
         assert_eq!(table, expected);
+        let tight = listeners(&[&all[0]], true, &form(Some(TIGHT - 1)));
+        assert!(tight.ends_with("  7    web --port 80 --with 'a long comm…\n"), "{tight}");
         let wide = listeners(&[&all[0]], true, &form(Some(NARROW)));
         assert!(wide.ends_with("  2023-11-14 22:13  /opt/web --port 80 --with 'a long command'\n"), "{wide}");
         let table = listeners(&[&all[1]], false, &form(None));
