@@ -226,6 +226,19 @@ fn who_asks_soon_after_another_waits_no_longer() {
     assert!(in_succession, "not one time in {ATTEMPTS} did three in succession find it");
 }
 
+/// As behind a firewall that lets nothing in but what is told to everybody.
+#[test]
+fn what_is_told_to_everybody_is_heard_where_no_answer_gets_through() {
+    let Some(wire) = Wire::new() else { return };
+    let (_server, fingerprint) = wire.serve(&[]);
+    wire.find_something();
+    wire.inside(&wire.far, "ip route add prohibit 192.0.2.1/32");
+    wire.inside(&wire.near, "ip -6 addr flush dev wire0");
+    let found = wire.find_something();
+    assert_eq!(found["announced"], *fingerprint);
+    assert!(found["fingerprint"].is_null(), "it could prove nothing: {found}");
+}
+
 #[test]
 fn a_name_of_the_local_network_needs_no_port() {
     let Some(wire) = Wire::new() else { return };
