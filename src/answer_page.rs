@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sft_base::Shown;
 
+use crate::certificate::Certificate;
 use crate::columns;
 use crate::probe::{Answers, Native, TcpAnswer, UdpAnswer};
 
@@ -39,6 +40,9 @@ pub(crate) fn answers(answers: &Answers, trust: impl Fn(&str) -> String, width: 
         let key = key.to_string();
         row("fingerprint", &format!("{key}, {}", trust(&key)));
     }
+    if let Some(TcpAnswer::Open { certificate: Some(certificate), .. }) = &answers.tcp {
+        row("certificate", &certificate_sentence(certificate));
+    }
     if let Some(TcpAnswer::Open { says: Some(line), .. }) = &answers.tcp {
         row("it says", &format!("{}{}", protocol(line), Shown(line.as_bytes())));
     }
@@ -53,6 +57,27 @@ pub(crate) fn tcp_sentence(answer: &TcpAnswer) -> String {
         TcpAnswer::Filtered => "filtered: no answer within 3 s, as if something on the way dropped it".into(),
         TcpAnswer::Failed(error) => format!("cannot be asked: {error}"),
     }
+}
+
+/// What somebody shows who speaks TLS, in words.
+fn certificate_sentence(certificate: &Certificate) -> String {
+    let shown = |text: &str| Shown(text.as_bytes()).to_string();
+    let names: Vec<_> = certificate.names.iter().take(NAMES_MAX).map(|name| shown(name)).collect();
+    let more = match certificate.names.len().saturating_sub(NAMES_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let issuer = certificate
+        .issuer
+        .as_ref()
+        .map_or_else(|| "by itself".into(), |issuer| format!("by {}", shown(issuer)));
+    let until = if certificate.is_over { "expired" } else { "valid until" };
+    format!(
+        "for {}{more}, {issuer}, {until} {}; SHA-256 {}",
+        names.join(", "),
+        certificate.until,
+        certificate.sha256
+    )
 }
 
 /// What a UDP port is, in words.
@@ -108,6 +133,9 @@ fn protocol(line: &str) -> &'static str {
     }
 }
 
+/// A certificate may have hundreds.
+const NAMES_MAX: usize = 5;
+
 fn milliseconds(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
 }
@@ -124,7 +152,7 @@ mod tests {
     }
 
     fn open(native: Native, says: &str) -> TcpAnswer {
-        TcpAnswer::Open { rtt: RTT, native, says: Some(says.into()) }
+        TcpAnswer::Open { rtt: RTT, native, says: Some(says.into()), certificate: None }
     }
 
     #[test]
@@ -166,6 +194,16 @@ mod tests {
             "  tcp          open, round trip 1.2 ms\n  udp          cannot be asked: no\n  \
              sft          not an sft server; over TCP: TLS that does not offer sft/1\n  it says      HTTP: HTTP/1.1 400 \\u{1b}\n"
         );
+        let certificate = Certificate {
+            names: (0..7).map(|at| format!("{at}\u{1b}.example.org")).collect(),
+            issuer: Some("CN=somebody".into()),
+            until: "2026-11-24".into(),
+            is_over: true,
+            sha256: "ab".into(),
+        };
+        let expected = "for 0\\u{1b}.example.org, 1\\u{1b}.example.org, 2\\u{1b}.example.org, 3\\u{1b}.example.org, \
+                        4\\u{1b}.example.org and 2 more, by CN=somebody, expired 2026-11-24; SHA-256 ab";
+        assert_eq!(certificate_sentence(&certificate), expected);
         let nobody = Answers { tcp: Some(TcpAnswer::Closed), udp: None };
         assert_eq!(is_sft(&nobody, None), "  sft          what listens does not answer as sft\n");
     }

@@ -131,7 +131,7 @@ impl App {
         // An invitation says on which port its server is, as who types one does.
         let near = if reach.port_named || options.invitation.is_some() {
             near::locate(&target.host, Some(target.port)).await
-        } else if near::is_local(&target.host) {
+        } else if near::may_be_near(&target.host) {
             near::locate_known(&target.host, &self.ports_met(&target)?).await?
         } else {
             None

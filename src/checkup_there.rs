@@ -22,6 +22,8 @@ use crate::window::{self, Buffers, Carried, Window};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Facts {
     pub port: u16,
+    /// Whether the name leads to no address.
+    pub nowhere: bool,
     /// Whether sft answers over UDP at some address, and over TCP.
     pub udp: bool,
     pub tcp: bool,
@@ -51,16 +53,16 @@ pub(crate) async fn whereabouts(host: &str, port: Option<u16>) -> Whereabouts {
     let usual = sft_auth::DEFAULT_PORT;
     let mut found = Whereabouts { findings: Vec::new(), addresses: Vec::new() };
     let begun = Instant::now();
-    if near::is_local(host) {
-        match near::locate(host, port).await {
-            Some(near) => found.take("announced on the local network", near.addresses, begun),
-            None => found
-                .findings
-                .push(Finding::warning("name", "not announced on the local network; asking the system")),
-        }
+    if let Some(near) = near::locate(host, port).await {
+        found.take("announced on the local network", near.addresses, begun);
+    } else if near::is_local(host) {
+        let text = "not announced on the local network; asking the system";
+        found.findings.push(Finding::warning("name", text));
     } else if port.is_none() && host.parse::<IpAddr>().is_err() {
         match srv::locate(host).await {
             Ok(Told::At(groups)) => found.take("by SRV records", groups.concat(), begun),
+            // A name without a dot was not asked about.
+            Ok(Told::Nothing) if !host.contains('.') => {}
             Ok(Told::Nothing) => found
                 .findings
                 .push(Finding::ok("name", "DNS has no SRV records for it: the name is the host")),
@@ -72,10 +74,15 @@ pub(crate) async fn whereabouts(host: &str, port: Option<u16>) -> Whereabouts {
     }
     if found.addresses.is_empty() {
         match tokio::net::lookup_host((host, port.unwrap_or(usual))).await {
-            Ok(addresses) => found.take("by the system", addresses.collect(), begun),
+            Ok(addresses) => {
+                let how = if host.parse::<IpAddr>().is_ok() { "as typed" } else { "by the system" };
+                found.take(how, addresses.collect(), begun);
+            }
             Err(error) => found.findings.push(
                 Finding::problem("name", format!("{host} was not found: {error}"))
-                    .mended_by("check the spelling; getent hosts NAME asks the same"),
+                    .mended_by(format!(
+                        "check the spelling; getent hosts {host} asks the same, and sft find lists the servers nearby"
+                    )),
             ),
         }
     }
@@ -259,6 +266,9 @@ impl Facts {
 /// What limits, in one sentence, and what to change.
 pub(crate) fn verdict(facts: &Facts) -> String {
     let port = facts.port;
+    if facts.nowhere {
+        return "the name leads nowhere, so that nobody could be asked".into();
+    }
     if !facts.udp && !facts.tcp {
         return format!(
             "nothing gets through: start `sft serve` there, and let UDP and TCP port {port} in at its firewall"
@@ -300,7 +310,7 @@ pub(crate) fn verdict(facts: &Facts) -> String {
     if facts.up.is_none() && facts.down.is_none() && facts.memory != [0.0; 2] {
         let [up, down] = facts.memory.map(Rate);
         sentence += &format!(
-            "; the network and both processors carry {up} up and {down} down: with --copy it is seen whether the disks keep up"
+            "; the network and both processors carry {up} up and {down} down: whether the disks keep up, sft doctor --copy HOST:DIR shows"
         );
     }
     sentence
@@ -351,6 +361,7 @@ mod tests {
         let well = Facts { port: 1303, udp: true, tcp: true, session: true, ..Facts::default() };
         assert_eq!(verdict(&well), "both transports get through");
         let cases = [
+            (Facts { nowhere: true, ..Facts::default() }, "the name leads nowhere"),
             (
                 Facts { udp: false, tcp: false, ..well.clone() },
                 "nothing gets through: start `sft serve` there",

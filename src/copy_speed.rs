@@ -2,6 +2,7 @@
 //! copied back, and removed at both ends. How large it is follows from how fast a small one went. No name is used that
 //! anybody else may have used, and nothing is removed that was not made here.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write};
@@ -24,7 +25,7 @@ use crate::app::App;
 use crate::attributed::Attributed;
 use crate::checkup::Finding;
 use crate::failure::Interrupted;
-use crate::left_there::{LeftThere, PREFIX};
+use crate::left_there::{self, LeftThere, PREFIX};
 
 /// One copy that was measured.
 pub(crate) struct Measured {
@@ -34,7 +35,7 @@ pub(crate) struct Measured {
 }
 
 /// Copies up and back over one session; what was made is removed, also when the user interrupts it meanwhile. What is left
-/// because the process is killed or the host is out of reach is noted, and removed by the next call.
+/// because the process is killed or the host is out of reach is noted, and removed by the next call, here and there.
 ///
 /// - Errors: also if something stays on the host because it cannot be removed; they name it.
 pub(crate) async fn measure(
@@ -44,15 +45,15 @@ pub(crate) async fn measure(
     host: &Target,
     over: &str,
 ) -> anyhow::Result<(Measured, Measured)> {
-    let earlier =
-        timeout(CLEAR_MAX, remove(client, LeftThere::of_earlier_runs(&app.folders.state, host))).await;
-    if let Err(error) = earlier.unwrap_or_else(|_| Err(anyhow!("the host does not answer"))) {
+    let earlier = LeftThere::of_earlier_runs(&app.folders.state, host);
+    let earlier = timeout(EARLIER_MAX, clear(client, earlier)).await;
+    if let Err(error) = earlier.unwrap_or_else(|_| Err(anyhow!("it takes too long to remove"))) {
         app.voice.note(&format!("an earlier run left something there: {error:#}"));
     }
     // What is noted can wait for the next run: until here an interrupt ends this one at once.
     let mut clearing = app.clearing().await;
     let chance = RandomState::new().build_hasher().finish();
-    let scratch = Scratch::make(&std::env::temp_dir().join(format!("{PREFIX}{chance:016x}")))?;
+    let scratch = Scratch::make(&left_there::scratch(&format!("{chance:016x}")))?;
     let there = |what: &str| -> anyhow::Result<EntryPath> {
         let name = format!("{PREFIX}{chance:016x}-{over}-{what}");
         Ok(place.path.entry.join(&Name::new(name.as_bytes())?)?)
@@ -97,6 +98,17 @@ struct Made<'a> {
     app: &'a App,
     host: &'a Target,
     files: Vec<LeftThere>,
+}
+
+/// Removes what earlier runs have left, on the host and here.
+async fn clear(client: &Client, mut files: Vec<LeftThere>) -> anyhow::Result<()> {
+    let folders: BTreeSet<_> = files.iter().filter_map(LeftThere::scratch).collect();
+    for left in &mut files {
+        left.complete(client).await;
+    }
+    remove(client, files).await?;
+    folders.into_iter().map(Scratch).for_each(drop);
+    Ok(())
 }
 
 /// Tries all of them, and tells of the first that stays.
@@ -234,6 +246,8 @@ impl Drop for Scratch {
 
 /// How long a host may take to hear that a copy is given up, and to remove what came.
 const CLEAR_MAX: Duration = Duration::from_secs(5);
+/// How long it may take to go on with what was cut off, which is no more than a few seconds' worth, and to remove it.
+const EARLIER_MAX: Duration = Duration::from_secs(30);
 /// How long it may take to remove two files where nobody waits for the end.
 const REMOVE_MAX: Duration = Duration::from_secs(60);
 const CLEARING: &str = "removing what was copied; interrupt again to stop at once";

@@ -3,15 +3,21 @@
 //!
 //! A note lies in the user's folder of state, under the name of the file it is about. A run holds a lock on its own notes, so
 //! that no other takes away what it works with. A note that cannot be kept costs that, never the measurement.
+//!
+//! What a host has of a file that was cut off in the middle has no name there that could be removed. Its source is still here,
+//! so the copy is gone on with until the file has its name, and then it is removed, and the source as well.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sft_base::EntryPath;
-use sft_client::{Client, Code, RequestError, Summary, Target, TransferError};
+use sft_client::{
+    Client, Code, Ending, EventSink, PublishMode, PushOptions, RemotePath, RequestError, Summary, Target,
+    TransferError,
+};
 
 /// A file on a host that must not stay there.
 #[derive(Debug)]
@@ -58,6 +64,33 @@ impl LeftThere {
     pub(crate) fn of_earlier_runs(state: &Path, host: &Target) -> Vec<Self> {
         let notes = fs::read_dir(state.join(FOLDER)).into_iter().flatten().flatten();
         notes.filter_map(|note| read(note.path(), host)).collect()
+    }
+
+    /// The folder with its source, if that is still here and is this user's.
+    pub(crate) fn scratch(&self) -> Option<PathBuf> {
+        let name = self.entry.file_name()?.to_string();
+        let chance = name.strip_prefix(PREFIX)?.split('-').next()?;
+        let folder = scratch(chance);
+        let meta = folder.symlink_metadata().ok()?;
+        (meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw()).then_some(folder)
+    }
+
+    /// Has the host complete what it may have a part of. That this fails is no news: what can be removed is, all the same.
+    pub(crate) async fn complete(&mut self, client: &Client) {
+        let name = self.entry.file_name().map(|name| name.to_string()).unwrap_or_default();
+        let source = name.rsplit('-').next().zip(self.scratch()).map(|(what, folder)| folder.join(what));
+        let Some(source) = source.filter(|source| source.symlink_metadata().is_ok_and(|meta| meta.is_file()))
+        else {
+            return;
+        };
+        let to = RemotePath { entry: self.entry.clone(), ending: Ending::Name };
+        let options = PushOptions { publish: PublishMode::CreateOnly, ..PushOptions::default() };
+        let (sink, _events) = EventSink::new();
+        if let Ok(summary) = client.push(&[source], &to, options, sink).await
+            && summary.failures.is_empty()
+        {
+            self.push = Push::Over;
+        }
     }
 
     /// Removes it, and forgets it if it is not there and cannot come any more.
@@ -118,6 +151,11 @@ fn parse(content: &[u8]) -> Option<(&[u8], EntryPath)> {
 /// A host, and as whom: one path means different files to different users.
 fn account(host: &Target) -> String {
     format!("{}@{host}", host.user.as_deref().unwrap_or_default())
+}
+
+/// Where the sources of one run are, which has this part of its names to itself.
+pub(crate) fn scratch(chance: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("{PREFIX}{chance}"))
 }
 
 /// What the names of all files begin with that are made on a host.

@@ -1,15 +1,15 @@
-//! Names of the local network (`nas.local`): where the server is that announces itself under such a name, and on which port.
-//! An announcement says where to knock and nothing more: trust is in the server's key, pinned under the name.
+//! Names of the local network: where the server is that announces itself under such a name, and on which port. `nas.local` is
+//! one, and so is `nas` where the system knows no such host, because that is what the server is called in `sft find`.
+//! An announcement says where to knock and nothing more: trust is in the server's key, pinned under the name as it was typed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mdns_sd::{ServiceDaemon, ServiceEvent};
 use sft_auth::DEFAULT_PORT;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
-use crate::announce::{SERVICES, usable};
+use crate::listening::Listening;
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,14 +65,21 @@ pub(crate) async fn locate_known(host: &str, met: &[u16]) -> Result<Option<Near>
 /// What is announced under a name, until that is enough to choose from.
 async fn hear(host: &str, wanted: &[u16]) -> Heard {
     let mut heard = Heard::default();
-    if is_local(host)
-        && let Ok(daemon) = ServiceDaemon::new()
+    if let Some(host) = announced_as(host).await
+        && let Ok(listening) = Listening::start()
     {
-        heard.listen(&daemon, host, wanted).await;
-        // It ends by itself; nobody needs to wait for that.
-        let _ = daemon.shutdown();
+        heard.listen(listening, &host, wanted).await;
     }
     heard
+}
+
+/// The name under which such a server would be announced; none if only the system can know it.
+async fn announced_as(host: &str) -> Option<String> {
+    if is_local(host) {
+        return Some(host.to_owned());
+    }
+    let is_unknown = may_be_near(host) && tokio::net::lookup_host((host, DEFAULT_PORT)).await.is_err();
+    is_unknown.then(|| format!("{host}.local"))
 }
 
 /// Addresses by port.
@@ -80,21 +87,13 @@ async fn hear(host: &str, wanted: &[u16]) -> Heard {
 struct Heard(BTreeMap<u16, Vec<SocketAddr>>);
 
 impl Heard {
-    async fn listen(&mut self, daemon: &ServiceDaemon, host: &str, wanted: &[u16]) {
-        let [udp, tcp] = SERVICES.map(|service| daemon.browse(service).ok());
-        let (Some(udp), Some(tcp)) = (udp, tcp) else { return };
+    async fn listen(&mut self, mut listening: Listening, host: &str, wanted: &[u16]) {
         let mut until = Instant::now() + ANNOUNCED_MAX;
         while !self.has_best(wanted) {
-            let event = tokio::select! {
-                Ok(event) = udp.recv_async() => event,
-                Ok(event) = tcp.recv_async() => event,
-                () = sleep_until(until) => return,
-            };
-            if let ServiceEvent::ServiceResolved(service) = event
-                && is_same(&service.host, host)
-            {
+            let Ok(found) = timeout_at(until, listening.next()).await else { return };
+            if is_same(&found.host, host) {
                 let had_one = self.acceptable(wanted).next().is_some();
-                self.add(service.port, service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).collect());
+                self.add(found.port, &found.addresses);
                 if !had_one && self.acceptable(wanted).next().is_some() {
                     until = until.min(Instant::now() + OTHERS_MAX);
                 }
@@ -102,13 +101,9 @@ impl Heard {
         }
     }
 
-    fn add(&mut self, port: u16, addresses: HashSet<IpAddr>) {
-        let addresses = usable(addresses);
-        if port == 0 || addresses.is_empty() {
-            return;
-        }
+    fn add(&mut self, port: u16, addresses: &[IpAddr]) {
         let known = self.0.entry(port).or_default();
-        for address in addresses.into_iter().map(|ip| SocketAddr::new(ip, port)) {
+        for address in addresses.iter().map(|ip| SocketAddr::new(*ip, port)) {
             if !known.contains(&address) {
                 known.push(address);
             }
@@ -154,13 +149,17 @@ pub(crate) fn is_local(host: &str) -> bool {
     host.trim_end_matches('.').to_ascii_lowercase().ends_with(".local")
 }
 
+/// Whether it can mean a server of the local network.
+pub(crate) fn may_be_near(host: &str) -> bool {
+    is_local(host) || !host.contains(['.', ':'])
+}
+
 fn is_same(announced: &str, host: &str) -> bool {
     announced.trim_end_matches('.').eq_ignore_ascii_case(host.trim_end_matches('.'))
 }
 
-/// Who is there answers at once, unless they have answered somebody else within the second before (RFC 6762, section 6); they are asked
-/// again after one second and after three, in case a question or its answer was lost.
-const ANNOUNCED_MAX: Duration = Duration::from_millis(3500);
+/// Who is there answers at once; they are asked four times within a second, in case a question or its answer was lost.
+const ANNOUNCED_MAX: Duration = Duration::from_millis(2500);
 /// Servers of one machine answer together: who comes later than this after the first is not waited for.
 const OTHERS_MAX: Duration = Duration::from_millis(200);
 
@@ -172,13 +171,15 @@ mod tests {
     fn names_of_the_local_network() {
         assert!(is_local("nas.local") && is_local("NAS.Local."));
         assert!(!is_local("nas") && !is_local("local") && !is_local("nas.local.example.org"));
+        assert!(may_be_near("nas") && may_be_near("nas.local"));
+        assert!(!may_be_near("nas.example.org") && !may_be_near("192.0.2.1") && !may_be_near("fe80::1"));
         assert!(is_same("nas.local.", "NAS.local") && !is_same("nas2.local.", "nas.local"));
     }
 
     fn heard(ports: &[u16]) -> Heard {
         let mut heard = Heard::default();
         for port in ports {
-            heard.add(*port, HashSet::from([[192, 0, 2, 7].into()]));
+            heard.add(*port, &[[192, 0, 2, 7].into()]);
         }
         heard
     }

@@ -121,23 +121,36 @@ pub(crate) fn here(survey: &Survey, port: u16, wanted: Option<Transport>, form: 
     page
 }
 
-/// All of these listeners, a line each.
+/// All of these listeners, a line each. Where there is little room, the day has no time, or is missing,
+/// and the program has no directory.
 pub(crate) fn listeners(listeners: &[&Listener], hidden: bool, form: &Form) -> String {
+    let narrow = form.width.is_some_and(|width| width < NARROW);
+    let since = |since| match narrow {
+        true => minute(since, &form.zone).split(' ').next().unwrap_or_default().to_owned(),
+        false => minute(since, &form.zone),
+    };
     let row = |group: Group| {
         let pids: Vec<_> = group.holders.iter().map(|holder| holder.pid.to_string()).collect();
         let first = group.holders.first();
-        let unknown = if hidden { "(hidden from you)" } else { "(none that can be seen)" };
+        let unknown = if hidden { "(hidden from you)" } else { "(not seen here)" };
         [
             format!("{}/{}", group.port, group.transport),
             group.addresses.join(", "),
             service_of(group.port, group.transport).unwrap_or_default().to_owned(),
             shown(&group.user.clone().unwrap_or_default()),
             pids.join(","),
-            first.and_then(|holder| holder.since).map(|since| minute(since, &form.zone)).unwrap_or_default(),
-            first.map_or_else(|| unknown.to_owned(), |holder| shown(command(holder))),
+            first.and_then(|holder| holder.since).map(since).unwrap_or_default(),
+            first.map_or_else(|| unknown.to_owned(), |holder| shown(command(holder, narrow))),
         ]
     };
     let rows: Vec<_> = grouped(listeners).into_iter().map(row).collect();
+    if form.width.is_some_and(|width| width < TIGHT) {
+        let head = ["PORT", "ADDRESS", "SERVICE", "USER", "PID", "COMMAND"];
+        let rows = rows.into_iter().map(|[port, address, service, user, pid, _, command]: [String; 7]| {
+            [port, address, service, user, pid, command]
+        });
+        return columns::table(head, &rows.collect::<Vec<_>>(), form.width);
+    }
     let head = ["PORT", "ADDRESS", "SERVICE", "USER", "PID", "SINCE", "COMMAND"];
     columns::table(head, &rows, form.width)
 }
@@ -244,8 +257,11 @@ pub(crate) fn service_of(port: u16, transport: Transport) -> Option<&'static str
     sft_ports::lookup(&query).into_iter().map(Entry::name).find(|name| !name.is_empty())
 }
 
-fn command(holder: &Holder) -> &str {
-    if holder.command.is_empty() { &holder.name } else { &holder.command }
+fn command(holder: &Holder, narrow: bool) -> &str {
+    let command = if holder.command.is_empty() { &holder.name } else { &holder.command };
+    let program = command.split(' ').next().unwrap_or_default();
+    let folder = program.rfind('/').map_or(0, |at| at + 1);
+    if narrow { &command[folder..] } else { command }
 }
 
 fn minute(time: SystemTime, zone: &TimeZone) -> String {
@@ -258,6 +274,11 @@ fn minute(time: SystemTime, zone: &TimeZone) -> String {
 fn shown(text: &str) -> String {
     Shown(text.as_bytes()).to_string()
 }
+
+/// A terminal with fewer characters in a line has no room for all of a command.
+const NARROW: usize = 100;
+/// One with fewer than these has none for the day either.
+const TIGHT: usize = 72;
 
 #[cfg(test)]
 mod tests {
@@ -273,7 +294,7 @@ mod tests {
         let holders = pids.iter().map(|pid| Holder {
             pid: *pid,
             name: "web\u{1b}[2J".into(),
-            command: "web --port 80 --with 'a long command'".into(),
+            command: "/opt/web --port 80 --with 'a long command'".into(),
             since: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
         });
         Listener {
@@ -326,7 +347,7 @@ mod tests {
         all.push(listener(Transport::Tcp, "127.0.0.1:80", &[]));
         let page = here(&survey(all.clone(), true), 80, None, &form(Some(60)));
         let expected = "  here         tcp and udp on 0.0.0.0, [::]: web\\u{1b}[2J 7,\n               web\\u{1b}[2J 8, user ada, since 2023-11-14\n               \
-                        22:13\n               web --port 80 --with 'a long command'\n               web --port 80 --with 'a long command'\n               \
+                        22:13\n               /opt/web --port 80 --with 'a long command'\n               /opt/web --port 80 --with 'a long command'\n               \
                         tcp on 127.0.0.1: a process that is hidden\n               from you, user ada\n";
         assert_eq!(page, expected);
         let root = here(&survey(all.clone(), false), 80, Some(Transport::Tcp), &form(None));
@@ -339,12 +360,16 @@ mod tests {
     fn all_that_listens() {
         let all = [listener(Transport::Tcp, "0.0.0.0:22", &[7]), listener(Transport::Udp, "[::1]:9", &[])];
         let table = listeners(&all.iter().collect::<Vec<_>>(), true, &form(Some(81)));
-        let expected = "PORT    ADDRESS  SERVICE  USER  PID  SINCE             COMMAND\n\
-                        22/tcp  0.0.0.0  ssh      ada   7    2023-11-14 22:13  web --port 80 --with 'a l…\n\
-                        9/udp   ::1      discard  ada                          (hidden from you)\n";
+        let expected = "PORT    ADDRESS  SERVICE  USER  PID  SINCE       COMMAND\n\
+                        22/tcp  0.0.0.0  ssh      ada   7    2023-11-14  web --port 80 --with 'a long co…\n\
+                        9/udp   ::1      discard  ada                    (hidden from you)\n";
         assert_eq!(table, expected);
+        let tight = listeners(&[&all[0]], true, &form(Some(TIGHT - 1)));
+        assert!(tight.ends_with("  7    web --port 80 --with 'a long comm…\n"), "{tight}");
+        let wide = listeners(&[&all[0]], true, &form(Some(NARROW)));
+        assert!(wide.ends_with("  2023-11-14 22:13  /opt/web --port 80 --with 'a long command'\n"), "{wide}");
         let table = listeners(&[&all[1]], false, &form(None));
-        assert!(table.ends_with("  (none that can be seen)\n"), "{table}");
+        assert!(table.ends_with("  (not seen here)\n"), "{table}");
     }
 
     #[test]

@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
 
+use crate::certificate::{self, Certificate};
+
 /// What an address answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Answers {
@@ -33,6 +35,8 @@ pub(crate) enum TcpAnswer {
         native: Native,
         /// The first line it says, of its own accord or when it is greeted as an SSH server is.
         says: Option<String>,
+        /// What it shows who speaks TLS, if it is no server of SFT/1: there, the key is what counts.
+        certificate: Option<Certificate>,
     },
     /// The host says that nobody listens.
     Closed,
@@ -131,7 +135,7 @@ async fn ask_tcp(host: &str, address: SocketAddr) -> TcpAnswer {
         // Who resets a connection took it first, or something on the way did.
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
             let native = Native::No(Some("whoever answers resets the connection at once".into()));
-            return TcpAnswer::Open { rtt: began.elapsed(), native, says: None };
+            return TcpAnswer::Open { rtt: began.elapsed(), native, says: None, certificate: None };
         }
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return TcpAnswer::Filtered,
         Ok(Err(error)) => return TcpAnswer::Failed(error.to_string()),
@@ -139,10 +143,13 @@ async fn ask_tcp(host: &str, address: SocketAddr) -> TcpAnswer {
     let rtt = began.elapsed();
     // Who speaks first is no server of ours, and would only be startled by what follows.
     if let Some(line) = first_line(&mut stream, GREETING_MAX + rtt).await {
-        return TcpAnswer::Open { rtt, native: Native::No(None), says: Some(line) };
+        return TcpAnswer::Open { rtt, native: Native::No(None), says: Some(line), certificate: None };
     }
     let (native, says) = tokio::join!(dial(host, address, Choice::Tcp), greeted(stream));
-    TcpAnswer::Open { rtt, native, says }
+    let may_be_tls =
+        matches!(native, Native::No(_)) && says.as_ref().is_none_or(|line| !line.starts_with("SSH-"));
+    let certificate = if may_be_tls { certificate::shown(host, address, ANSWER_MAX).await } else { None };
+    TcpAnswer::Open { rtt, native, says, certificate }
 }
 
 /// What comes back to who greets like an SSH client.

@@ -95,7 +95,10 @@ fn the_way_to_a_host_that_is_well() {
         verdict.starts_with("both transports get through; the network and both processors carry "),
         "{verdict}"
     );
-    assert!(verdict.ends_with("B/s down: with --copy it is seen whether the disks keep up"), "{verdict}");
+    assert!(
+        verdict.ends_with("B/s down: whether the disks keep up, sft doctor --copy HOST:DIR shows"),
+        "{verdict}"
+    );
 }
 
 #[test]
@@ -186,18 +189,27 @@ fn what_a_run_that_was_killed_has_left_is_removed_by_the_next() {
     let relay = world.relay("far");
     relay.rate(4 << 20);
     let mut running = world.start(args!["doctor", "--copy", "far:d"]);
+    let names = || -> Vec<_> {
+        let entries = std::fs::read_dir(world.served("d")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    // The first file is there, and the second on its way.
+    let is_first_there = || names().iter().any(|name| name.ends_with("-first"));
+    let is_staged = || there(&world).iter().any(|file| file.extension().is_some_and(|kind| kind == "part"));
     let begun = Instant::now();
-    while count(&world.served("d")) < 2 {
+    while !(is_first_there() && is_staged()) {
         assert!(!running.is_over() && begun.elapsed() < PATIENCE, "{}", running.stdout_so_far());
         std::thread::sleep(Duration::from_millis(20));
     }
     running.kill();
     relay.rate(0);
-    assert_eq!(count(&world.served("d")), 2, "the first file stays");
+    let first = names().into_iter().find(|name| name.ends_with("-first")).expect("the first file stays");
+    let source = std::env::temp_dir().join(first.strip_suffix("-QUIC-first").unwrap());
+    assert!(there(&world).len() == 2 && source.exists(), "{:?}", there(&world));
     world.sft(args!["doctor", "--copy", "far:d"]).done();
-    let left: Vec<_> =
-        std::fs::read_dir(world.served("d")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left, ["sft-doctor-of-somebody-else"]);
+    assert_eq!(names(), ["sft-doctor-of-somebody-else"]);
+    assert_eq!(there(&world), Vec::<std::path::PathBuf>::new(), "nor is a part of the second staged");
+    assert!(!source.exists(), "nor is the source left here");
 }
 
 #[test]
@@ -208,7 +220,10 @@ fn where_udp_is_blocked_the_verdict_says_so() {
     let ran = world.sft(args!["doctor", "far:"]).done();
     let said = ran.out();
     assert!(said.contains("→ sft serve there; and let UDP port "), "{said}");
-    assert!(said.lines().last().unwrap().starts_with("UDP is blocked and TCP carries all"), "{said}");
+    assert!(
+        said.lines().last().unwrap().starts_with("  verdict      UDP is blocked and TCP carries all"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -219,6 +234,9 @@ fn a_server_that_nobody_trusts_yet_and_one_that_is_not_there() {
     let ran = stranger.sft(args!["doctor", "--json", "srv"]).ended(4);
     assert!(about(&ran, "session over QUIC")["text"].as_str().unwrap().contains("sft trust add"), "{ran:?}");
     assert!(verdict(&ran).starts_with("sft answers there, and lets nobody in"), "{ran:?}");
+
+    let ran = world.sft(args!["doctor", "--json", "host.invalid"]).ended(3);
+    assert_eq!(verdict(&ran), "the name leads nowhere, so that nobody could be asked");
 
     let nobody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let ran = world.sft(args!["doctor", "--json", format!("sft://127.0.0.1:{nobody}/")]).ended(3);

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sft_testkit::{Person, Ran, Running, World, is_root_or_known_not};
@@ -375,6 +376,52 @@ fn what_others_answer() {
 
     let page = ask(free_port()).ended(3).out();
     assert!(page.contains("  tcp          closed: the host answers that nobody listens\n"), "{page}");
+}
+
+/// Speaks TLS, and nothing above it, to whoever comes; gives the port and the certificate.
+fn tls_server(name: &str) -> (u16, Vec<u8>) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let (listener, config) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(config));
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, config) = (stream.unwrap(), Arc::clone(&config));
+            std::thread::spawn(move || {
+                let mut tls = rustls::ServerConnection::new(config).unwrap();
+                while tls.complete_io(&mut stream).is_ok() && tls.is_handshaking() {}
+            });
+        }
+    });
+    (port, made.cert.der().to_vec())
+}
+
+#[test]
+fn who_speaks_tls_shows_a_certificate() {
+    let (dir, person) = someone();
+    let (port, certificate) = tls_server("files.example.org");
+    let ran = person.sft(words!["port", "--json", format!("{port}/tcp"), "127.0.0.1"]).done();
+    let shown = &ran.objects()[0]["tcp"]["certificate"];
+    assert!(shown["names"][0] == "files.example.org" && shown["issuer"].is_null(), "{shown}");
+    let file = dir.path().join("certificate");
+    std::fs::write(&file, certificate).unwrap();
+    let mut command = person.command(Path::new("sha256sum"));
+    command.arg(file);
+    let sum = Running::start(command).wait(PATIENCE).done();
+    assert!(sum.out().starts_with(shown["sha256"].as_str().unwrap()), "{shown}");
+    let page = person.sft(words!["port", port, "127.0.0.1"]).done().out();
+    assert!(
+        page.contains("  certificate  for files.example.org, by itself, valid until 4096-01-01; SHA-256 "),
+        "{page}"
+    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::{columns, disk_speed, failure, place, probe};
 /// connections, which shows whether their windows limit. With --copy, a file of up
 /// to 256 MiB is copied to HOST:DIR and back over each transport, from disk to disk, for about two seconds each, and
 /// removed at both ends; that says what limits: a disk, a processor or the network. What a run that was killed or cut off has
-/// copied to the host, the next one with --copy removes; what it had not copied whole, the host removes by itself after 7 days.
+/// left at both ends, the next one with --copy to the same host removes.
 ///
 /// Each line is `ok`, a `warning` (it works, and might work better) or a `problem` (it does not work), and under it stands
 /// what to type to mend it. The last line is the verdict.
@@ -75,7 +75,7 @@ async fn there(app: &App, host: &str, typed: &DoctorArgs) -> anyhow::Result<Exit
     }
     let found = checkup_there::whereabouts(&name, named).await;
     found.findings.iter().try_for_each(|finding| tell(app, finding))?;
-    let mut facts = Facts { port, ..Facts::default() };
+    let mut facts = Facts { port, nowhere: found.addresses.is_empty(), ..Facts::default() };
     for address in &found.addresses {
         let answers = probe::ask(&name, *address, true, true).await;
         let answered = checkup_there::answered(*address, &answers, &mut facts);
@@ -162,16 +162,21 @@ async fn here(app: &App, typed: DoctorArgs) -> anyhow::Result<Exit> {
         findings.iter().try_for_each(|finding| tell(app, finding))
     };
     tell_all(tokio::task::spawn_blocking(move || here.examine()).await?)?;
+    let disk = if typed.disk.is_none() { DISK_NOT_ASKED } else { "" };
     if let Some(dir) = typed.disk {
         tell_all(tokio::task::spawn_blocking(move || disk_speed::examine(&dir)).await?)?;
     }
     tell_all(vec![clocks.examine()])?;
     let (exit, verdict) = match worst {
-        Level::Ok => (Exit::Done, "this machine can serve"),
-        Level::Warning => (Exit::Done, "this machine can serve; what might be better is said above"),
-        Level::Problem => (Exit::Local, "this machine cannot serve before the problems above are mended"),
+        Level::Ok => (Exit::Done, format!("this machine can serve{disk}")),
+        Level::Warning => {
+            (Exit::Done, format!("this machine can serve; what might be better is said above{disk}"))
+        }
+        Level::Problem => {
+            (Exit::Local, "this machine cannot serve before the problems above are mended".to_owned())
+        }
     };
-    tell_verdict(app, verdict, exit)?;
+    tell_verdict(app, &verdict, exit)?;
     Ok(exit)
 }
 
@@ -179,8 +184,7 @@ fn tell(app: &App, finding: &Finding) -> anyhow::Result<()> {
     if app.voice.json() {
         return app.voice.object(finding.object());
     }
-    let width = if app.voice.stdout_terminal() { columns::terminal_width() } else { None };
-    let row = finding.row(width);
+    let row = finding.row(width(app));
     app.voice.write(|out| out.write_all(row.as_bytes()))
 }
 
@@ -189,5 +193,12 @@ fn tell_verdict(app: &App, verdict: &str, exit: Exit) -> anyhow::Result<()> {
         let object = json!({ "event": "verdict", "text": verdict, "exit": exit.code() });
         return app.voice.write(|out| writeln!(out, "{object}"));
     }
-    app.voice.write(|out| writeln!(out, "\n{verdict}"))
+    let paragraph = columns::paragraph("verdict", verdict, width(app));
+    app.voice.write(|out| write!(out, "\n{paragraph}"))
 }
+
+fn width(app: &App) -> Option<usize> {
+    app.voice.stdout_terminal().then(columns::terminal_width).flatten()
+}
+
+const DISK_NOT_ASKED: &str = "; with --disk DIR, room and speed of a disk are looked at too";

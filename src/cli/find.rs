@@ -2,21 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent};
 use serde_json::json;
 use sft_auth::ServerName;
 use sft_base::Shown;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
-use crate::announce::{FINGERPRINT, SERVICES, VERSION, usable};
 use crate::app::App;
 use crate::args;
 use crate::exit::Exit;
+use crate::listening::{Found, Listening};
 use crate::near;
 use crate::pinned;
 use crate::probe::{self, Answers, TcpAnswer, UdpAnswer};
@@ -24,7 +24,8 @@ use crate::probe::{self, Answers, TcpAnswer, UdpAnswer};
 /// Find servers on the local network
 ///
 /// Asks by multicast DNS who serves, and connects to whoever answers to see whether the server has the key that it
-/// announces. Servers in other networks are not found; neither are those of `sft serve --no-announce`.
+/// announces. What stands under each can be typed as it is; `nas:` means the server that is called `nas`, where the system knows
+/// no such host. Servers in other networks are not found; neither are those of `sft serve --no-announce`.
 #[derive(Debug, Args)]
 pub(crate) struct FindArgs {
     /// How long to listen for answers, such as 3s or 1m
@@ -32,50 +33,34 @@ pub(crate) struct FindArgs {
     time: Duration,
 }
 
-/// A server as it announces itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
-    name: String,
-    host: String,
-    port: u16,
-    addresses: Vec<IpAddr>,
-    fingerprint: Option<String>,
-    version: Option<String>,
-}
-
 /// Listens, and tells of each server as soon as it has answered.
 pub(crate) async fn run(app: &App, typed: FindArgs) -> anyhow::Result<Exit> {
-    let daemon = ServiceDaemon::new().context("cannot search the local network")?;
-    let [udp, tcp] = SERVICES.map(|service| daemon.browse(service));
-    let (udp, tcp) = (udp?, tcp?);
-    let until = Instant::now() + typed.time;
+    let mut listening = Listening::start().context("cannot search the local network")?;
+    let mut until = pin!(sleep(typed.time));
     let (mut known, mut asking) = (Known::default(), JoinSet::new());
     loop {
-        let event = tokio::select! {
-            Ok(event) = udp.recv_async() => event,
-            Ok(event) = tcp.recv_async() => event,
+        tokio::select! {
+            found = listening.next() => {
+                if let Some(found) = known.unasked(found) {
+                    asking.spawn(ask(found));
+                }
+            }
             Some(Ok((found, answers))) = asking.join_next() => {
                 known.take(found, answers).map_or(Ok(()), |(found, answers)| tell(app, &found, &answers))?;
-                continue;
             }
-            () = sleep_until(until) => break,
-        };
-        if let ServiceEvent::ServiceResolved(service) = event
-            && let Some(found) = Found::of(&service)
-            && let Some(found) = known.unasked(found)
-        {
-            asking.spawn(ask(found));
+            () = &mut until => break,
         }
     }
     while let Some(Ok((found, answers))) = asking.join_next().await {
         known.take(found, answers).map_or(Ok(()), |(found, answers)| tell(app, &found, &answers))?;
     }
     known.silent().try_for_each(|(found, answers)| tell(app, found, answers))?;
-    if let Ok(ended) = daemon.shutdown() {
-        let _ = tokio::time::timeout(SHUTDOWN_MAX, ended.recv_async()).await;
-    }
     if known.is_empty() {
-        app.voice.note(&format!("no server announced itself within {} s", typed.time.as_secs()));
+        app.voice.note(&format!(
+            "no server announced itself within {} s; those in other networks, or behind a firewall that stops UDP port 5353, \
+             are reached by name or address all the same",
+            typed.time.as_secs()
+        ));
     }
     Ok(Exit::Done)
 }
@@ -131,6 +116,9 @@ struct Heard {
 impl Known {
     /// What is to be asked now that this was heard: what is heard over one network may have other addresses than over another.
     fn unasked(&mut self, found: Found) -> Option<Found> {
+        if self.0.len() >= SERVERS_MAX && !self.0.contains_key(&found.key()) {
+            return None;
+        }
         let heard = self.0.entry(found.key()).or_default();
         let mut addresses = found.addresses.clone();
         addresses.retain(|ip| heard.asked.len() < ADDRESSES_MAX && heard.asked.insert(*ip));
@@ -164,21 +152,6 @@ impl Known {
 impl Found {
     fn key(&self) -> Key {
         (self.name.clone(), self.port)
-    }
-
-    /// What an announcement says; none if it has no address that could be tried.
-    fn of(service: &ResolvedService) -> Option<Self> {
-        let service_type = SERVICES.iter().find_map(|known| service.fullname.strip_suffix(known))?;
-        let addresses = usable(service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).collect());
-        let property = |key| service.get_property_val_str(key).map(str::to_owned);
-        (!addresses.is_empty() && service.port > 0).then(|| Self {
-            name: service_type.trim_end_matches('.').to_owned(),
-            host: service.host.trim_end_matches('.').to_owned(),
-            port: service.port,
-            addresses,
-            fingerprint: property(FINGERPRINT),
-            version: property(VERSION),
-        })
     }
 
     /// One that announces no key is itself whatever key it has.
@@ -259,7 +232,8 @@ fn milliseconds(duration: Duration) -> f64 {
 
 /// At so many addresses one server is asked: anybody may announce any number of them.
 const ADDRESSES_MAX: usize = 8;
-const SHUTDOWN_MAX: Duration = Duration::from_millis(300);
+/// So many servers are told of: anybody may announce any number of them, too.
+const SERVERS_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -314,6 +288,9 @@ mod tests {
         let asked = known.unasked(Found { addresses, ..found("10.9.9.9", 1303, "") }).unwrap();
         assert_eq!(asked.addresses.len(), ADDRESSES_MAX);
         assert!(known.unasked(found("10.9.9.9", 1303, "")).is_none(), "nor at more when it is heard again");
+        let servers =
+            (1..=2 * SERVERS_MAX as u16).filter_map(|port| known.unasked(found("10.9.9.9", port, "")));
+        assert!(servers.count() < SERVERS_MAX && known.0.len() == SERVERS_MAX);
     }
 
     #[test]

@@ -25,9 +25,14 @@ use crate::probe::{self, Answers, TcpAnswer, UdpAnswer};
 /// by range, by service name. Without a QUERY, everything that listens on this machine.
 ///
 /// A host after a single port is asked as well: whether TCP and UDP are open, closed or filtered there, whether it is an
-/// sft server, and with which key. `sft port ssh nas:` ends the host with a colon, in case it is named like a service.
+/// sft server, and with which key, or which certificate it shows. `sft port ssh nas:` ends the host with a colon, in case
+/// it is named like a service.
 #[derive(Debug, Args)]
 #[command(
+    override_usage = "sft port [OPTIONS] [QUERY]...\n       \
+    sft port [OPTIONS] PORT HOST\n       \
+    sft port [OPTIONS] --check QUERY...\n       \
+    sft port [OPTIONS] --search TEXT",
     after_help = "With --check, sft ends with 0 if the port is free, 10 if sft has it, 11 if another program has it.\n\
     `--search` and service names know no upper and lower case."
 )]
@@ -510,7 +515,16 @@ fn answers_object(host: &str, address: SocketAddr, answers: &Answers) -> Map<Str
             TcpAnswer::Filtered => ("filtered", None, None),
             TcpAnswer::Failed(_) => ("failed", None, None),
         };
-        object.insert("tcp".into(), json!({ "state": state, "rtt_ms": rtt.map(milliseconds), "says": says }));
+        let certificate = match tcp {
+            TcpAnswer::Open { certificate: Some(shown), .. } => json!({
+                "names": shown.names, "issuer": shown.issuer, "until": shown.until, "sha256": shown.sha256,
+            }),
+            _ => Value::Null,
+        };
+        object.insert(
+            "tcp".into(),
+            json!({ "state": state, "rtt_ms": rtt.map(milliseconds), "says": says, "certificate": certificate }),
+        );
     }
     if let Some(udp) = &answers.udp {
         let (state, rtt) = match udp {
