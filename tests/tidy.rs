@@ -129,7 +129,7 @@ fn opens_with_words(text: &str) -> bool {
 fn no_file_is_longer_than_600_lines() {
     let long = files(&[".rs"]).into_iter().map(|path| (text(&path).lines().count(), path));
     let long: Vec<_> = long
-        .filter(|(lines, path)| *lines > 600)
+        .filter(|(lines, _)| *lines > 600)
         .map(|(lines, path)| format!("{} has {lines}", shown(&path)))
         .collect();
     assert!(long.is_empty(), "two nouns in one room? {long:?}");
