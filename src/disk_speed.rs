@@ -26,8 +26,8 @@ pub(crate) fn examine(dir: &Path) -> Vec<Finding> {
         return findings;
     }
     // Whoever serves or writes here meanwhile must not run out of room.
-    let most =
-        rustix::fs::statvfs(dir).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / ROOM_SHARE);
+    let Ok(disk) = rustix::fs::statvfs(dir) else { return findings };
+    let most = disk.f_bavail.saturating_mul(disk.f_frsize) / ROOM_SHARE;
     if most < BLOCK_BYTES as u64 {
         findings.push(Finding::warning("disk", "not measured: there is too little room".to_owned()));
         return findings;

@@ -115,9 +115,12 @@ impl LeftThere {
 fn write(note: &Path, host: &Target, entry: &EntryPath) -> io::Result<File> {
     let folder = note.parent().expect("a note lies in a folder");
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(note)?;
+    // It is locked and whole when another run sees it.
+    let new = folder.with_added_extension(std::process::id().to_string());
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
     file.try_lock()?;
     file.write_all(&[account(host).as_bytes(), b"\n", entry.as_bytes()].concat())?;
+    fs::rename(new, note)?;
     Ok(file)
 }
 
@@ -130,10 +133,7 @@ fn read(note: PathBuf, host: &Target) -> Option<LeftThere> {
     let is_old = age.is_ok_and(|age| age.is_ok_and(|age| age > PUBLISHED_WITHIN));
     let content = fs::read(&note).ok()?;
     let Some((account_of, entry)) = parse(&content) else {
-        // A young one may be about to be written.
-        if is_old {
-            let _ = fs::remove_file(&note);
-        }
+        let _ = fs::remove_file(&note);
         return None;
     };
     let push = if is_old { Push::Over } else { Push::Open };
@@ -235,11 +235,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let host = target("here");
         drop(LeftThere::note(dir.path(), &host, EntryPath::from_typed(b"d/precious").unwrap()));
-        assert!(LeftThere::of_earlier_runs(dir.path(), &host).is_empty());
         let notes = || fs::read_dir(dir.path().join(FOLDER)).unwrap().count();
-        assert_eq!(notes(), 1, "it may be about to be written");
-        age(dir.path());
+        assert_eq!(notes(), 1);
         assert!(LeftThere::of_earlier_runs(dir.path(), &host).is_empty());
-        assert_eq!(notes(), 0);
+        assert_eq!(notes(), 0, "nor is it kept");
     }
 }

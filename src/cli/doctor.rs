@@ -20,7 +20,7 @@ use crate::{columns, disk_speed, failure, place, probe};
 ///
 /// Without a HOST, looks at whether this machine can serve: whether the port is free, and who has it if not; the server's
 /// identity and who is let in; what the system allows of buffers, congestion control and open files; the clock. With --disk
-/// DIR, also how much room there is and how fast the disk writes and flushes: 256 MiB or two seconds, in a file that has no
+/// DIR, also how much room there is and how fast the disk writes and flushes: 256 MiB, a tenth of the room, or two seconds, in a file that has no
 /// name and is gone afterwards whatever happens. Nothing is changed.
 ///
 /// With a HOST, goes the way of a copy step by step: where the name leads, what each address answers over UDP and TCP,

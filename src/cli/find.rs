@@ -54,7 +54,7 @@ pub(crate) async fn run(app: &App, typed: FindArgs) -> anyhow::Result<Exit> {
     while let Some(Ok((found, answers))) = asking.join_next().await {
         known.take(found, answers).map_or(Ok(()), |(found, answers)| tell(app, &found, &answers))?;
     }
-    known.silent().try_for_each(|(found, answers)| tell(app, found, answers))?;
+    known.doubtful().try_for_each(|(found, answers)| tell(app, found, answers))?;
     if known.is_empty() {
         app.voice.note(&format!(
             "no server announced itself within {} s; those in other networks, or behind a firewall that stops UDP port 5353, \
@@ -110,7 +110,8 @@ type Key = (String, u16);
 struct Heard {
     asked: BTreeSet<IpAddr>,
     told: bool,
-    silent: Option<(Found, Answers)>,
+    /// The best that has answered, or has not, where it is not known to be what was announced: it may be met elsewhere.
+    doubtful: Option<(Worth, Found, Answers)>,
 }
 
 impl Known {
@@ -128,8 +129,11 @@ impl Known {
     /// What is to be told now that this has answered, or has not.
     fn take(&mut self, found: Found, answers: Answers) -> Option<(Found, Answers)> {
         let heard = self.0.entry(found.key()).or_default();
-        if answers.keys().is_empty() {
-            heard.silent = Some((found, answers));
+        let worth = found.worth(&answers);
+        if worth != Worth::AsAnnounced {
+            if heard.doubtful.as_ref().is_none_or(|(best, ..)| *best <= worth) {
+                heard.doubtful = Some((worth, found, answers));
+            }
             return None;
         }
         // The others may answer as well, and are where it is too.
@@ -138,10 +142,10 @@ impl Known {
         (!std::mem::replace(&mut heard.told, true)).then_some((Found { addresses, ..found }, answers))
     }
 
-    /// Those that did not answer at any address.
-    fn silent(&self) -> impl Iterator<Item = (&Found, &Answers)> {
-        let silent = self.0.values().filter(|heard| !heard.told).filter_map(|heard| heard.silent.as_ref());
-        silent.map(|(found, answers)| (found, answers))
+    /// Those that did not answer at any address, or by another key than announced.
+    fn doubtful(&self) -> impl Iterator<Item = (&Found, &Answers)> {
+        let untold = self.0.values().filter(|heard| !heard.told);
+        untold.filter_map(|heard| heard.doubtful.as_ref()).map(|(_, found, answers)| (found, answers))
     }
 
     fn is_empty(&self) -> bool {
@@ -258,10 +262,14 @@ mod tests {
         let rtt = Duration::from_micros(1);
         let yes = || Answers { tcp: None, udp: Some(UdpAnswer::Quic { rtt, native: Native::Yes(key) }) };
         let no = || Answers { tcp: Some(TcpAnswer::Closed), udp: Some(UdpAnswer::Silent) };
-        let at = |address| found(address, 1303, "");
+        let at = |address| found(address, 1303, &key.to_string());
         let mut known = Known::default();
         assert!(known.unasked(at("10.9.9.9")).is_some());
-        assert!(known.take(at("10.9.9.9"), no()).is_none() && known.silent().count() == 1, "not yet");
+        assert!(known.take(at("10.9.9.9"), no()).is_none() && known.doubtful().count() == 1, "not yet");
+        let other = Found { fingerprint: Some("SHA256:other".into()), ..at("10.9.9.9") };
+        assert!(known.take(other.clone(), yes()).is_none(), "somebody else has that address here");
+        assert!(known.take(at("10.9.9.9"), no()).is_none());
+        assert_eq!(known.doubtful().next().unwrap().0, &other, "which is said if nobody better answers");
         assert!(known.unasked(at("10.9.9.9")).is_none(), "it was asked there");
         assert!(known.unasked(at("192.0.2.1")).is_some(), "another network leads to another address");
         let (told, _) = known.take(at("192.0.2.1"), yes()).unwrap();
@@ -269,7 +277,7 @@ mod tests {
             told.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["192.0.2.1", "10.9.9.9"]
         );
-        assert!(known.take(at("192.0.2.7"), yes()).is_none() && known.silent().count() == 0);
+        assert!(known.take(at("192.0.2.7"), yes()).is_none() && known.doubtful().count() == 0);
         assert!(known.unasked(found("192.0.2.9", 1303, "")).is_none(), "it was told");
         assert!(known.unasked(found("192.0.2.9", 4000, "")).is_some(), "that is another server");
     }
