@@ -10,10 +10,11 @@ use crate::at_once::in_pool;
 
 /// Calls `tell` whenever what is given has become another, for ever.
 ///
-/// It is told when it has stayed so for a moment: who edits the file by hand may leave it empty, or away, between two steps.
+/// It is told when it has stayed so for a moment: who edits the file by hand may leave it empty, or away, between two steps. Where it
+/// changes again and again, that is not waited for.
 pub(crate) async fn watch_grants(policy: Arc<Policy>, tell: impl Fn()) {
     let (mut told, mut last): (Option<GivenThen>, Option<GivenThen>) = (None, None);
-    let mut is_readable = true;
+    let (mut is_readable, mut changes) = (true, 0);
     loop {
         let policy = policy.clone();
         // What cannot be read now says nothing: whoever is in stays, and nobody comes in.
@@ -22,9 +23,11 @@ pub(crate) async fn watch_grants(policy: Arc<Policy>, tell: impl Fn()) {
                 is_readable = true;
                 // The first look is told too: somebody may have come in before it.
                 let has_stayed = last.replace(given.clone()).is_none_or(|last| last == given);
-                if has_stayed && told.as_ref() != Some(&given) {
+                changes = if has_stayed { 0 } else { changes + 1 };
+                if (has_stayed || changes >= CHANGES_MAX) && told.as_ref() != Some(&given) {
                     tell();
                     told = Some(given);
+                    changes = 0;
                 }
             }
             Err(error) => {
@@ -53,3 +56,5 @@ pub(crate) async fn was_taken_back(
 }
 
 const LOOKS_AGAIN: Duration = Duration::from_millis(500);
+/// So many looks one after the other may each find something else.
+const CHANGES_MAX: u32 = 2;
