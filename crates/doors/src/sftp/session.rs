@@ -83,7 +83,7 @@ enum Task {
 
 struct Reply {
     packet: Vec<u8>,
-    _cost: Option<Cost>,
+    _cost: Cost,
     _room: Option<OwnedSemaphorePermit>,
 }
 
@@ -152,25 +152,25 @@ async fn read_requests(
     let mut closing: Vec<oneshot::Receiver<()>> = Vec::new();
     let mut greeted = false;
     while let Some(packet) = read_packet(reader).await? {
+        // Whatever comes is answered, and an answer waits for whoever takes it: nothing is free.
+        let cost = credit.take(packet.len().saturating_sub(SMALL_PACKET_BYTES)).await;
+        let cost = cost.map_err(|too_much| io::Error::new(io::ErrorKind::InvalidData, too_much))?;
         let (id, request) = match decode(packet) {
             Ok(decoded) => decoded,
             Err(Malformed { id: Some(id) }) => {
-                shared.refuse(id, Failed::new(Status::BadMessage, "the request is cut off"));
+                shared.refuse(id, Failed::new(Status::BadMessage, "the request is cut off"), cost);
                 continue;
             }
             Err(Malformed { id: None }) => return Err(invalid("a packet that is no SFTP request")),
         };
         if let Request::Init { .. } = request {
-            shared.reply(extensions::version(), None, None);
+            shared.reply(extensions::version(), cost, None);
             greeted = true;
             continue;
         }
         if !greeted {
             return Err(invalid("an SFTP session begins with INIT"));
         }
-        let content = if let Request::Write { content, .. } = &request { content.len() } else { 0 };
-        let cost = credit.take(content).await;
-        let cost = cost.map_err(|too_much| io::Error::new(io::ErrorKind::InvalidData, too_much))?;
         match lane_of(&request) {
             Some(handle) => shared.to_handle(handle, id, request, cost, &mut closing),
             None => {
@@ -308,11 +308,11 @@ impl Shared {
             (Request::Copy { offset, length, to_offset, .. }, Some(source)) => {
                 Task::Copy { source, offset, length, to_offset }
             }
-            (Request::Copy { .. }, None) => return self.refuse(id, Failed::no_handle()),
+            (Request::Copy { .. }, None) => return self.refuse(id, Failed::no_handle(), cost),
             (request, _) => Task::Request(request),
         };
         let Some(open) = handles.open.get_mut(&handle) else {
-            return self.refuse(id, Failed::no_handle());
+            return self.refuse(id, Failed::no_handle(), cost);
         };
         let (over, is_over) = changes.then(oneshot::channel).unzip();
         // The lane lives as long as its sender.
@@ -331,11 +331,12 @@ impl Shared {
         self.handles().open.values_mut().filter_map(|handle| handle.changing.take()).collect()
     }
 
-    fn refuse(&self, id: u32, failed: Failed) {
-        self.reply(failed.reply(id), None, None);
+    fn refuse(&self, id: u32, failed: Failed, mut cost: Cost) {
+        cost.content_is_done();
+        self.reply(failed.reply(id), cost, None);
     }
 
-    fn reply(&self, packet: Vec<u8>, cost: Option<Cost>, room: Option<OwnedSemaphorePermit>) {
+    fn reply(&self, packet: Vec<u8>, cost: Cost, room: Option<OwnedSemaphorePermit>) {
         // Nobody listens any more when the client has gone.
         let _ = self.replies.send(Reply { packet, _cost: cost, _room: room });
     }
@@ -400,12 +401,13 @@ impl Lane {
         let written = file.write(offset, &parts.iter().map(|(_, content)| *content).collect::<Vec<_>>());
         for mut job in run {
             job.cost.content_is_done();
-            shared.reply(super::files::finished(job.id, written.clone()), Some(job.cost), None);
+            shared.reply(super::files::finished(job.id, written.clone()), job.cost, None);
         }
     }
 
     fn answer(&mut self, shared: &Arc<Shared>, mut job: Job, room: &mut Option<OwnedSemaphorePermit>) {
         let share = room.as_mut().and_then(|room| room.split(job.reply_bytes()));
+        let writes = job.content().is_some();
         let packet = match (&mut *self, job.task) {
             (Self::Paths, Task::Request(request)) => ops::answer(shared, job.id, request),
             (Self::File(file), Task::Request(request)) => ops::answer_file(shared, file, job.id, request),
@@ -415,8 +417,11 @@ impl Lane {
             (Self::Dir(dir), Task::Request(request)) => ops::answer_dir(shared, dir, job.id, request),
             (Self::Paths | Self::Dir(_), Task::Copy { .. }) => Failed::no_handle().reply(job.id),
         };
-        job.cost.content_is_done();
-        shared.reply(packet, Some(job.cost), share);
+        // What else is long in a request, a path, may be in the reply again.
+        if writes {
+            job.cost.content_is_done();
+        }
+        shared.reply(packet, job.cost, share);
     }
 }
 
@@ -462,6 +467,7 @@ impl Job {
         match &self.task {
             Task::Request(Request::Read { length, .. }) => (*length as usize).min(DATA_BYTES_MAX),
             Task::Request(Request::ReadDir { .. }) => DIR_BYTES,
+            Task::Request(Request::ReadLink { .. }) => TARGET_BYTES,
             Task::Request(Request::CheckHandle { check: Check { block_size: 1.., .. }, .. }) => DIR_BYTES,
             _ => 0,
         }
@@ -538,7 +544,11 @@ const BATCH_JOBS: usize = 64;
 const BATCH_BYTES: usize = 512 << 10;
 /// What a page of a listing takes at most.
 const DIR_BYTES: usize = 128 << 10;
+/// What the target of a link takes in a reply at most, where it stands twice.
+const TARGET_BYTES: usize = 9 << 10;
 const SMALL_BYTES: usize = 4 << 10;
+/// What there is of a request beside content and long paths.
+const SMALL_PACKET_BYTES: usize = 64;
 /// Of a file, from its beginning on, what is read and written at once.
 const SHORT_BYTES: u64 = 64 << 10;
 /// Requests of one lane that came together and are answered at once: few, so that other lanes have their turn.
