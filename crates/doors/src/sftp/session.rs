@@ -22,7 +22,7 @@ use super::paths::Paths;
 use super::request::{Check, Malformed, Request, decode};
 use super::status::{Failed, Status};
 use super::{extensions, ops};
-use crate::at_once::at_once_if;
+use crate::at_once::{at_once_if, long_place};
 use crate::unread::while_unread;
 
 /// What the lanes of a session share.
@@ -87,7 +87,7 @@ struct Reply {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// Serves a client until it ends its side, and then finishes what it has asked for.
+/// Serves a client until it ends its side, and then finishes what it has asked for, but for digests.
 ///
 /// - Errors: what reading or writing failed with, or [`io::ErrorKind::InvalidData`] for what is no SFTP.
 pub async fn serve(
@@ -240,6 +240,11 @@ impl Shared {
         handles.open.clear();
     }
 
+    /// Whether the client has ended its side.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.handles().ended
+    }
+
     /// The draft that this session writes for a path.
     pub(crate) fn draft(&self, path: &EntryPath) -> Option<Arc<OpenFile>> {
         let drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -368,10 +373,11 @@ async fn run_lane(shared: Arc<Shared>, mut lane: Lane, mut queue: mpsc::Unbounde
         }
         // Closed when nobody takes replies any more; then what was asked for is done all the same.
         let room = shared.room.clone().acquire_many_owned(bytes.min(ROOM_BYTES) as u32).await.ok();
+        let place = if batch.iter().any(Job::is_long) { Some(long_place().await) } else { None };
         let together = shared.clone();
         let is_short = batch.len() <= SHORT_JOBS && batch.iter().all(|job| job.is_short(&lane));
         lane = at_once_if(is_short, move || {
-            let mut room = room;
+            let (mut room, _place) = (room, place);
             let mut jobs = batch.into_iter().peekable();
             while let Some(job) = jobs.next() {
                 let mut run = vec![job];
@@ -459,6 +465,16 @@ impl Job {
                 _,
             ) => attributes.size.is_none(),
             (request, _) => request.is_short(),
+        }
+    }
+
+    /// Whether it goes through all of a file.
+    fn is_long(&self) -> bool {
+        match &self.task {
+            Task::Copy { .. } => true,
+            Task::Request(request) => {
+                matches!(request, Request::CheckName { .. } | Request::CheckHandle { .. })
+            }
         }
     }
 
