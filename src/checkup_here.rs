@@ -223,20 +223,23 @@ fn congestion_of<'a>(available: impl Iterator<Item = &'a str> + Clone) -> Findin
         .mended_by("sudo modprobe tcp_bbr, and tcp_bbr in a file of /etc/modules-load.d to keep it")
 }
 
+/// How many files a server may have open: as many as the hard limit says, to which it raises the other one by itself.
 fn open_files() -> Finding {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     files_of(limit)
 }
 
 fn files_of(limit: Option<u64>) -> Finding {
     match limit {
         None => Finding::ok("open files", "as many as the system has"),
-        Some(limit) if limit < FILES_ENOUGH => {
-            Finding::warning("open files", format!("{} at a time are few for many clients", Count(limit)))
-                .mended_by(format!(
-                    "ulimit -n {FILES_ENOUGH}, or LimitNOFILE={FILES_ENOUGH} in the service's unit"
-                ))
-        }
+        Some(limit) if limit < FILES_ENOUGH => Finding::warning(
+            "open files",
+            format!("{} at a time are few for many clients", Count(limit)),
+        )
+        .mended_by(format!(
+            "LimitNOFILE={FILES_ENOUGH} in the service's unit, or \"* hard nofile {FILES_ENOUGH}\" in \
+                     /etc/security/limits.conf; sft serve takes all that the hard limit gives"
+        )),
         Some(limit) => Finding::ok("open files", format!("{} at a time", Count(limit))),
     }
 }
@@ -247,8 +250,8 @@ fn number(file: impl AsRef<OsStr>) -> Option<u64> {
 
 /// From 2026 to 2100, in seconds.
 const YEARS: std::ops::Range<u64> = 1_767_225_600..4_102_444_800;
-/// Below this a server with a few hundred sessions runs short.
-const FILES_ENOUGH: u64 = 1024;
+/// Below this a server with a few hundred clients runs short: a connection over SSH takes five, and each open file one.
+const FILES_ENOUGH: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -268,8 +271,13 @@ mod tests {
             "bbr is not there, but reno, cubic: TCP is slow on long paths with loss; QUIC is not"
         );
         assert_eq!(congestion_of(["reno", "bbr"].into_iter()).level, Level::Ok);
-        assert_eq!(files_of(Some(256)).level, Level::Warning);
-        assert_eq!(files_of(Some(1024)).text, "1,024 at a time");
+        let few = files_of(Some(1024));
+        assert_eq!(
+            (few.level, few.text.as_str()),
+            (Level::Warning, "1,024 at a time are few for many clients")
+        );
+        assert!(few.mend.unwrap().starts_with("LimitNOFILE=4096 "));
+        assert_eq!(files_of(Some(4096)).text, "4,096 at a time");
         assert_eq!(files_of(None).level, Level::Ok);
     }
 

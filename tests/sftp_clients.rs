@@ -124,6 +124,9 @@ fn what_is_not_served_is_refused_in_words() {
     ssh(&world, "ssh", &["srv", "id"]).ended(1).says("runs no commands");
     ssh(&world, "ssh", &["-W", "127.0.0.1:22", "srv"]).ended(255).says("prohibited");
     ssh(&world, "ssh", &["-s", "srv", "netconf"]).ended(255).says("subsystem request failed");
+    // It would cost the server a hundred times what it costs who asks.
+    let slow = "KexAlgorithms=diffie-hellman-group16-sha512";
+    ssh(&world, "ssh", &["-o", slow, "srv"]).ended(255).says("no matching key exchange method");
     assert!(!world.served("f").exists());
 }
 

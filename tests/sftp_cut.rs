@@ -114,6 +114,22 @@ fn paramiko() {
     });
 }
 
+#[test]
+fn asyncssh() {
+    cut_at_random(|world, _, port| {
+        let script = "import asyncio, sys, asyncssh\n\
+                      async def put():\n\
+                      \x20   to = dict(port=int(sys.argv[1]), username='x', known_hosts=None, client_keys=[sys.argv[2]])\n\
+                      \x20   async with asyncssh.connect('127.0.0.1', **to) as connection:\n\
+                      \x20       async with connection.start_sftp_client() as sftp:\n\
+                      \x20           await sftp.put('f', '/f')\n\
+                      asyncio.run(put())\n";
+        let mut command = world.client.command(Path::new("/usr/bin/python3"));
+        command.args(["-c", script, &port.to_string()]).arg(world.client.key());
+        in_scratch(world, command)
+    });
+}
+
 fn in_scratch(world: &World, mut command: Command) -> Command {
     command.current_dir(world.local(""));
     command

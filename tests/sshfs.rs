@@ -60,8 +60,30 @@ fn run(world: &World, program: &str, args: &[&str], dir: &Path) -> Ran {
     Running::start(command).wait(PATIENCE).done()
 }
 
-/// Thousands of reads, writes, cuts and maps of a file in any order, compared with what they would have made of bytes in
-/// memory: what `fsx` does, in few lines. The last word has the file that is served.
+/// Waits for a file that was closed in a mount: the system tells sshfs after whoever has closed it went on.
+fn until_there(world: &World, name: &str) {
+    let begun = Instant::now();
+    while !world.served(name).is_file() {
+        assert!(begun.elapsed() < PATIENCE, "{name} is not there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The program that file systems are tested with, as the crate registry has it.
+#[test]
+fn fsx_finds_nothing() {
+    let world = World::new(SFT);
+    let Some(mount) = Mount::of(&world) else { return };
+    let fsx = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fsx/bin/fsx");
+    assert!(fsx.is_file(), "fsx is there: tests/run installs it");
+    let seed = Dice::thrown().below(1 << 32).to_string();
+    let said = run(&world, fsx.to_str().unwrap(), &["-N", "3000", "-S", &seed, "file"], &mount.at);
+    assert!(said.out().contains("All operations completed A-OK!"), "{said:?}");
+    until_there(&world, "file");
+}
+
+/// The same in few lines, with more of maps and of opening anew, and compared on the other side too: thousands of reads, writes,
+/// cuts and maps of a file in any order, beside what they would have made of bytes in memory.
 #[test]
 fn a_file_behaves_like_a_file_whatever_is_done_to_it() {
     let world = World::new(SFT);
@@ -70,6 +92,7 @@ fn a_file_behaves_like_a_file_whatever_is_done_to_it() {
     let script = world.client.home().join("try.py");
     std::fs::write(&script, LIKE_FSX).unwrap();
     run(&world, "/usr/bin/python3", &[script.to_str().unwrap(), &seed], &mount.at);
+    until_there(&world, "model");
     let (file, model) =
         (std::fs::read(world.served("f")).unwrap(), std::fs::read(world.served("model")).unwrap());
     assert!(file == model && !file.is_empty(), "{} and {} bytes", file.len(), model.len());

@@ -9,6 +9,7 @@
 use std::cell::OnceCell;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{JoinError, block_in_place};
 
 thread_local! {
@@ -49,6 +50,16 @@ pub(crate) async fn in_pool<T: Send + 'static>(work: impl FnOnce() -> T + Send +
         Err(Err(_)) => std::future::pending().await,
     }
 }
+
+/// Waits for one of few places for work that goes on for as long as a file is large. Whoever asks for much of it has not all
+/// threads of the pool then, without which nobody else is let in or served.
+pub(crate) async fn long_place() -> SemaphorePermit<'static> {
+    LONG_PLACES.acquire().await.expect("nobody closes it")
+}
+
+static LONG_PLACES: Semaphore = Semaphore::const_new(LONG_MAX);
+/// A quarter of the pool of a server.
+const LONG_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

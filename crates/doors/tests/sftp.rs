@@ -443,6 +443,51 @@ async fn a_client_that_asks_on_and_takes_no_reply_is_left() {
     assert_eq!(ended.kind(), std::io::ErrorKind::InvalidData);
 }
 
+/// Sends requests on and on, of which no reply is taken, and sees that the session ends before all of them were.
+async fn is_left(mut raw: Raw, kind: u8, fields: &[&[u8]], at_most: usize) {
+    let ended = async {
+        for _ in 0..at_most {
+            let body = fields.concat();
+            let packet = [&(body.len() as u32 + 5).to_be_bytes()[..], &[kind, 0, 0, 0, 9], &body].concat();
+            if raw.to.write_all(&packet).await.is_err() {
+                break;
+            }
+        }
+        raw.server.await.unwrap().unwrap_err()
+    };
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(120), ended).await.expect("all is taken");
+    assert_eq!(ended.kind(), std::io::ErrorKind::InvalidData);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_at_once_is_not_asked_for_without_end_either() {
+    let dir = folder();
+    let read = [&string(b"none")[..], &[0; 8], &9u32.to_be_bytes()].concat();
+    // Of a handle that was never given; cut off; and the greeting once more.
+    for (kind, fields) in [(READ, &read[..]), (STAT, &[0, 0, 0, 9]), (1, &[])] {
+        is_left(Raw::new(dir.path()).await, kind, &[fields], 500_000).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paths_that_wait_are_counted_by_their_length() {
+    let dir = folder();
+    std::fs::write(dir.path().join("big"), vec![7; 256 << 10]).unwrap();
+    let mut raw = Raw::new(dir.path()).await;
+    let handle = string(&raw.open("big", RD | WR).await.handle());
+    // What waits for a reply to be taken is followed by a change, and that by all that names a path.
+    for _ in 0..40 {
+        raw.send(READ, &[&handle, &[0; 8], &(255u32 << 10).to_be_bytes()]).await;
+    }
+    raw.send(WRITE, &[&handle, &[0; 8], &string(b"x")]).await;
+    is_left(raw, STAT, &[&string(&vec![b'a'; 200 << 10])], 2_000).await;
+    // Where they do not wait, their replies do, in which they stand again.
+    let long = string("a/".repeat(15 << 10).as_bytes());
+    is_left(Raw::new(dir.path()).await, REALPATH, &[&long], 20_000).await;
+    std::os::unix::fs::symlink("a/".repeat(2_000), dir.path().join("l")).unwrap();
+    is_left(Raw::new(dir.path()).await, READLINK, &[&string(b"l")], 500_000).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_ends_while_files_are_being_opened_leaves_nothing_open() {
     let dir = folder();

@@ -242,10 +242,13 @@ impl Link {
         TransferPort { id, link: self.clone(), control: control_in, data: data_in, account }
     }
 
-    /// Ends the session, telling the peer why, after what was sent before.
+    /// Ends the session, telling the peer why, after what was sent before. A peer that takes nothing is not waited for.
     pub async fn close(&self, error: Option<WireError>) {
-        self.send(Close { error }).await;
-        let _ = tokio::time::timeout(CLOSE_WAIT, self.ended()).await;
+        let telling = async {
+            self.send(Close { error }).await;
+            self.ended().await
+        };
+        let _ = tokio::time::timeout(CLOSE_WAIT, telling).await;
         self.end_with(LinkEnd::Ours);
     }
 

@@ -16,6 +16,8 @@ use sft_wire::{Code, WireError};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use crate::at_once::long_place;
+
 /// Answers requests until the session ends. Those under way then are dropped; what blocks ends by itself.
 pub(super) async fn answer_all(link: &Link, view: View, mut events: mpsc::Receiver<SessionEvent>) {
     let open = Arc::new(Semaphore::new(limits::REQUESTS_OPEN_MAX));
@@ -63,7 +65,12 @@ async fn answer(link: &Link, view: View, request: Request, port: Option<Transfer
         }
         Op::Measure { down, bytes, millis } => measure(link, &view, id, down, bytes, millis).await,
         op => {
-            let done = tokio::task::spawn_blocking(move || answer_at_once(&view, op)).await;
+            let place = if matches!(op, Op::Hash { .. }) { Some(long_place().await) } else { None };
+            let work = move || {
+                let _place = place;
+                answer_at_once(&view, op)
+            };
+            let done = tokio::task::spawn_blocking(work).await;
             let body = match done {
                 Ok(Ok(body)) => body,
                 Ok(Err(error)) => Body::Failed { error },

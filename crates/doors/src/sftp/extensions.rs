@@ -65,8 +65,8 @@ fn is_same(one: &File, other: &File) -> bool {
     }
 }
 
-/// Hashes a part of a file, whole or block by block.
-pub(crate) fn check(id: u32, file: &File, check: &Check) -> Outcome<Vec<u8>> {
+/// Hashes a part of a file, whole or block by block; no further when the client has gone.
+pub(crate) fn check(shared: &Shared, id: u32, file: &File, check: &Check) -> Outcome<Vec<u8>> {
     if check.block_size != 0 && check.block_size < BLOCK_BYTES_MIN {
         let text = format!("a block of less than {BLOCK_BYTES_MIN} bytes is not hashed alone");
         return Err(Failed::new(Status::Failure, text));
@@ -89,7 +89,7 @@ pub(crate) fn check(id: u32, file: &File, check: &Check) -> Outcome<Vec<u8>> {
     let mut at = check.offset;
     while at < end {
         let until = at.saturating_add(block).min(end);
-        reply = reply.bytes(&algorithm.digest(file, at..until)?);
+        reply = reply.bytes(&algorithm.digest(shared, file, at..until)?);
         at = until;
     }
     Ok(reply.done())
@@ -118,19 +118,19 @@ impl Algorithm {
         }
     }
 
-    fn digest(self, file: &File, range: std::ops::Range<u64>) -> Outcome<[u8; 32]> {
+    fn digest(self, shared: &Shared, file: &File, range: std::ops::Range<u64>) -> Outcome<[u8; 32]> {
         let mut digest = [0; 32];
         match self {
             Self::Blake3 => {
                 let mut hasher = blake3::Hasher::new();
-                read_through(file, range, |bytes| {
+                read_through(shared, file, range, |bytes| {
                     hasher.update(bytes);
                 })?;
                 digest = *hasher.finalize().as_bytes();
             }
             Self::Sha256 => {
                 let mut hasher = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-                read_through(file, range, |bytes| hasher.update(bytes))?;
+                read_through(shared, file, range, |bytes| hasher.update(bytes))?;
                 digest.copy_from_slice(hasher.finish().as_ref());
             }
         }
@@ -138,7 +138,12 @@ impl Algorithm {
     }
 }
 
-fn read_through(file: &File, range: std::ops::Range<u64>, mut take: impl FnMut(&[u8])) -> Outcome<()> {
+fn read_through(
+    shared: &Shared,
+    file: &File,
+    range: std::ops::Range<u64>,
+    mut take: impl FnMut(&[u8]),
+) -> Outcome<()> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut at = range.start;
     while at < range.end {
@@ -146,6 +151,9 @@ fn read_through(file: &File, range: std::ops::Range<u64>, mut take: impl FnMut(&
         let read = file.read_at(at, &mut buffer[..want])?;
         if read == 0 {
             break;
+        }
+        if shared.has_ended() {
+            return Err(Failed::new(Status::Failure, "the session has ended"));
         }
         take(&buffer[..read]);
         at += read as u64;

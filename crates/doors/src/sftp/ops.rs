@@ -58,7 +58,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, id: u32, request: Request) -> Vec<u8>
         Request::CheckName { path, check } => {
             let opened = paths.at_target(&path, |path| paths.view.open(path));
             let opened = opened.map(|source| File::Source(source, EntryPath::root()));
-            opened.map_err(Failed::from).and_then(|file| extensions::check(id, &file, &check))
+            opened.map_err(Failed::from).and_then(|file| extensions::check(shared, id, &file, &check))
         }
         Request::Unknown { name } => {
             Err(Failed::new(Status::Unsupported, format!("{name} is not served here")))
@@ -79,7 +79,7 @@ pub(crate) fn answer_file(shared: &Arc<Shared>, file: &Arc<File>, id: u32, reque
         Request::Sync { .. } => Ok(finished(id, file.sync())),
         Request::Close { .. } => Ok(finished(id, close(shared, file))),
         Request::HandleStatFileSystem { .. } => extensions::space(shared, id),
-        Request::CheckHandle { check, .. } => extensions::check(id, file, &check),
+        Request::CheckHandle { check, .. } => extensions::check(shared, id, file, &check),
         _ => Err(Failed::new(Status::Failure, "this handle is that of a file")),
     };
     reply.unwrap_or_else(|failed| failed.reply(id))

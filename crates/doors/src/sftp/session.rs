@@ -22,7 +22,7 @@ use super::paths::Paths;
 use super::request::{Check, Malformed, Request, decode};
 use super::status::{Failed, Status};
 use super::{extensions, ops};
-use crate::at_once::at_once_if;
+use crate::at_once::{at_once_if, long_place};
 use crate::unread::while_unread;
 
 /// What the lanes of a session share.
@@ -83,11 +83,11 @@ enum Task {
 
 struct Reply {
     packet: Vec<u8>,
-    _cost: Option<Cost>,
+    _cost: Cost,
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// Serves a client until it ends its side, and then finishes what it has asked for.
+/// Serves a client until it ends its side, and then finishes what it has asked for, but for digests.
 ///
 /// - Errors: what reading or writing failed with, or [`io::ErrorKind::InvalidData`] for what is no SFTP.
 pub async fn serve(
@@ -152,25 +152,25 @@ async fn read_requests(
     let mut closing: Vec<oneshot::Receiver<()>> = Vec::new();
     let mut greeted = false;
     while let Some(packet) = read_packet(reader).await? {
+        // Whatever comes is answered, and an answer waits for whoever takes it: nothing is free.
+        let cost = credit.take(packet.len().saturating_sub(SMALL_PACKET_BYTES)).await;
+        let cost = cost.map_err(|too_much| io::Error::new(io::ErrorKind::InvalidData, too_much))?;
         let (id, request) = match decode(packet) {
             Ok(decoded) => decoded,
             Err(Malformed { id: Some(id) }) => {
-                shared.refuse(id, Failed::new(Status::BadMessage, "the request is cut off"));
+                shared.refuse(id, Failed::new(Status::BadMessage, "the request is cut off"), cost);
                 continue;
             }
             Err(Malformed { id: None }) => return Err(invalid("a packet that is no SFTP request")),
         };
         if let Request::Init { .. } = request {
-            shared.reply(extensions::version(), None, None);
+            shared.reply(extensions::version(), cost, None);
             greeted = true;
             continue;
         }
         if !greeted {
             return Err(invalid("an SFTP session begins with INIT"));
         }
-        let content = if let Request::Write { content, .. } = &request { content.len() } else { 0 };
-        let cost = credit.take(content).await;
-        let cost = cost.map_err(|too_much| io::Error::new(io::ErrorKind::InvalidData, too_much))?;
         match lane_of(&request) {
             Some(handle) => shared.to_handle(handle, id, request, cost, &mut closing),
             None => {
@@ -238,6 +238,11 @@ impl Shared {
         // A handle that came after this would keep its lane, and the lane the session, for ever.
         handles.ended = true;
         handles.open.clear();
+    }
+
+    /// Whether the client has ended its side.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.handles().ended
     }
 
     /// The draft that this session writes for a path.
@@ -308,11 +313,11 @@ impl Shared {
             (Request::Copy { offset, length, to_offset, .. }, Some(source)) => {
                 Task::Copy { source, offset, length, to_offset }
             }
-            (Request::Copy { .. }, None) => return self.refuse(id, Failed::no_handle()),
+            (Request::Copy { .. }, None) => return self.refuse(id, Failed::no_handle(), cost),
             (request, _) => Task::Request(request),
         };
         let Some(open) = handles.open.get_mut(&handle) else {
-            return self.refuse(id, Failed::no_handle());
+            return self.refuse(id, Failed::no_handle(), cost);
         };
         let (over, is_over) = changes.then(oneshot::channel).unzip();
         // The lane lives as long as its sender.
@@ -331,11 +336,12 @@ impl Shared {
         self.handles().open.values_mut().filter_map(|handle| handle.changing.take()).collect()
     }
 
-    fn refuse(&self, id: u32, failed: Failed) {
-        self.reply(failed.reply(id), None, None);
+    fn refuse(&self, id: u32, failed: Failed, mut cost: Cost) {
+        cost.content_is_done();
+        self.reply(failed.reply(id), cost, None);
     }
 
-    fn reply(&self, packet: Vec<u8>, cost: Option<Cost>, room: Option<OwnedSemaphorePermit>) {
+    fn reply(&self, packet: Vec<u8>, cost: Cost, room: Option<OwnedSemaphorePermit>) {
         // Nobody listens any more when the client has gone.
         let _ = self.replies.send(Reply { packet, _cost: cost, _room: room });
     }
@@ -367,10 +373,11 @@ async fn run_lane(shared: Arc<Shared>, mut lane: Lane, mut queue: mpsc::Unbounde
         }
         // Closed when nobody takes replies any more; then what was asked for is done all the same.
         let room = shared.room.clone().acquire_many_owned(bytes.min(ROOM_BYTES) as u32).await.ok();
+        let place = if batch.iter().any(Job::is_long) { Some(long_place().await) } else { None };
         let together = shared.clone();
         let is_short = batch.len() <= SHORT_JOBS && batch.iter().all(|job| job.is_short(&lane));
         lane = at_once_if(is_short, move || {
-            let mut room = room;
+            let (mut room, _place) = (room, place);
             let mut jobs = batch.into_iter().peekable();
             while let Some(job) = jobs.next() {
                 let mut run = vec![job];
@@ -400,12 +407,13 @@ impl Lane {
         let written = file.write(offset, &parts.iter().map(|(_, content)| *content).collect::<Vec<_>>());
         for mut job in run {
             job.cost.content_is_done();
-            shared.reply(super::files::finished(job.id, written.clone()), Some(job.cost), None);
+            shared.reply(super::files::finished(job.id, written.clone()), job.cost, None);
         }
     }
 
     fn answer(&mut self, shared: &Arc<Shared>, mut job: Job, room: &mut Option<OwnedSemaphorePermit>) {
         let share = room.as_mut().and_then(|room| room.split(job.reply_bytes()));
+        let writes = job.content().is_some();
         let packet = match (&mut *self, job.task) {
             (Self::Paths, Task::Request(request)) => ops::answer(shared, job.id, request),
             (Self::File(file), Task::Request(request)) => ops::answer_file(shared, file, job.id, request),
@@ -415,8 +423,11 @@ impl Lane {
             (Self::Dir(dir), Task::Request(request)) => ops::answer_dir(shared, dir, job.id, request),
             (Self::Paths | Self::Dir(_), Task::Copy { .. }) => Failed::no_handle().reply(job.id),
         };
-        job.cost.content_is_done();
-        shared.reply(packet, Some(job.cost), share);
+        // What else is long in a request, a path, may be in the reply again.
+        if writes {
+            job.cost.content_is_done();
+        }
+        shared.reply(packet, job.cost, share);
     }
 }
 
@@ -457,11 +468,22 @@ impl Job {
         }
     }
 
+    /// Whether it goes through all of a file.
+    fn is_long(&self) -> bool {
+        match &self.task {
+            Task::Copy { .. } => true,
+            Task::Request(request) => {
+                matches!(request, Request::CheckName { .. } | Request::CheckHandle { .. })
+            }
+        }
+    }
+
     /// How much content its reply may hold.
     fn reply_bytes(&self) -> usize {
         match &self.task {
             Task::Request(Request::Read { length, .. }) => (*length as usize).min(DATA_BYTES_MAX),
             Task::Request(Request::ReadDir { .. }) => DIR_BYTES,
+            Task::Request(Request::ReadLink { .. }) => TARGET_BYTES,
             Task::Request(Request::CheckHandle { check: Check { block_size: 1.., .. }, .. }) => DIR_BYTES,
             _ => 0,
         }
@@ -538,7 +560,11 @@ const BATCH_JOBS: usize = 64;
 const BATCH_BYTES: usize = 512 << 10;
 /// What a page of a listing takes at most.
 const DIR_BYTES: usize = 128 << 10;
+/// What the target of a link takes in a reply at most, where it stands twice.
+const TARGET_BYTES: usize = 9 << 10;
 const SMALL_BYTES: usize = 4 << 10;
+/// What there is of a request beside content and long paths.
+const SMALL_PACKET_BYTES: usize = 64;
 /// Of a file, from its beginning on, what is read and written at once.
 const SHORT_BYTES: u64 = 64 << 10;
 /// Requests of one lane that came together and are answered at once: few, so that other lanes have their turn.

@@ -236,11 +236,12 @@ fn config(key: PrivateKey, ways: &[MethodKind]) -> Config {
     }
 }
 
+/// None over finite fields: one of those takes a tenth of a second of the server's, and whoever asks for it need not have computed
+/// anything.
 const KEY_EXCHANGES: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
     kex::CURVE25519,
     kex::CURVE25519_PRE_RFC_8731,
-    kex::DH_G16_SHA512,
     kex::EXTENSION_SUPPORT_AS_CLIENT,
     kex::EXTENSION_SUPPORT_AS_SERVER,
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,

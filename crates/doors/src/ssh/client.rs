@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use russh::keys::{Algorithm, Certificate, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet};
 use sft_auth::{AuthError, Grant, Policy, PublicKeyId};
 use sft_engine::{Leftovers, View};
 use sft_store::Store;
@@ -34,6 +34,8 @@ pub(crate) struct Client {
     channels: HashMap<ChannelId, Waiting>,
     /// Places for what runs over the others.
     uses: Arc<Semaphore>,
+    /// Channels that were put to a use or refused one, since the connection began.
+    answered: usize,
 }
 
 /// Whether the client is known yet.
@@ -54,9 +56,20 @@ impl Client {
         now: fn() -> SystemTime,
     ) -> (Self, watch::Receiver<Known>) {
         let (known, is_known) = watch::channel(Known::NotYet);
-        let (session, channels, uses) = (None, HashMap::new(), Arc::new(Semaphore::new(USES_MAX)));
-        let client =
-            Self { policy, store, leftovers, places, peer, now, known, session, offers: 0, channels, uses };
+        let client = Self {
+            policy,
+            store,
+            leftovers,
+            places,
+            peer,
+            now,
+            known,
+            session: None,
+            offers: 0,
+            channels: HashMap::new(),
+            uses: Arc::new(Semaphore::new(USES_MAX)),
+            answered: 0,
+        };
         (client, is_known)
     }
 
@@ -122,11 +135,15 @@ impl Client {
         let view = View::new(self.store.clone(), grant);
         let place = (self.uses.clone().try_acquire_owned().ok()?, session);
         let stream = self.channels.remove(&channel)?.take().await?;
+        self.answered += 1;
         Some(Use { view, stream, place })
     }
 
     /// Says on a channel that what was asked for is not to be had, and closes it.
-    fn refuse(&self, channel: ChannelId, text: &str, session: &mut Session) -> Result<(), russh::Error> {
+    fn refuse(&mut self, channel: ChannelId, text: &str, session: &mut Session) -> Result<(), russh::Error> {
+        // It is closed from this side first, and then nobody is told that the client closes it too.
+        self.channels.remove(&channel);
+        self.answered += 1;
         session.channel_success(channel)?;
         session.extended_data(channel, STDERR, format!("{text}\r\n").into_bytes())?;
         session.exit_status_request(channel, 1)?;
@@ -240,8 +257,16 @@ impl Handler for Client {
         &mut self,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
-        _session: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
+        if self.answered >= ANSWERED_MAX {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            if self.uses.available_permits() < USES_MAX {
+                return Ok(());
+            }
+            let told = "this connection has had as many sessions as one may; connect again";
+            return session.disconnect(Disconnect::ByApplication, told, "");
+        }
         if self.channels.len() >= CHANNELS_MAX {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
@@ -353,5 +378,8 @@ const USES_MAX: usize = 64;
 pub(crate) const WITH_PASSWORDS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::Password];
 /// Keys that one connection may offer; an agent has a few.
 const OFFERS_MAX: usize = 32;
+/// Channels of one connection that were put to a use or refused one, one after the other: the library keeps 4 KiB of each, until
+/// the connection ends.
+const ANSWERED_MAX: usize = 4096;
 /// Channels of one connection that have not said what they are for.
 const CHANNELS_MAX: usize = 16;
