@@ -16,6 +16,7 @@ use sft_wire::{Code, ControlMessage, WireError};
 use tokio::sync::watch;
 
 use super::{Sessions, ops, status};
+use crate::at_once::in_pool;
 use crate::regranted::was_taken_back;
 
 /// Takes connections and serves a store over them.
@@ -127,9 +128,7 @@ impl Door {
     ) -> Result<Grant, AuthError> {
         let (policy, key) = (self.policy.clone(), self.key);
         let proof = status::proof(proof);
-        let done =
-            tokio::task::spawn_blocking(move || policy.authenticate(&proof, &exporter, &key, now)).await;
-        done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        in_pool(move || policy.authenticate(&proof, &exporter, &key, now)).await
     }
 
     async fn attach(&self, parts: &mut Parts, attach: &Attach) -> Result<Opening, Refusal> {

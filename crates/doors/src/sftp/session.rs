@@ -22,7 +22,7 @@ use super::paths::Paths;
 use super::request::{Check, Malformed, Request, decode};
 use super::status::{Failed, Status};
 use super::{extensions, ops};
-use crate::at_once::{at_once_if, long_place};
+use crate::at_once::{at_once_if, in_pool, long_place};
 use crate::unread::while_unread;
 
 /// What the lanes of a session share.
@@ -393,7 +393,8 @@ async fn run_lane(shared: Arc<Shared>, mut lane: Lane, mut queue: mpsc::Unbounde
         .await;
     }
     if let Lane::File(file) = lane {
-        at_once_if(true, move || ops::leave(&shared, &file)).await;
+        // What is left of a draft may be large, and others use this thread.
+        in_pool(move || ops::leave(&shared, &file)).await;
     }
 }
 

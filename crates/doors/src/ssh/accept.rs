@@ -17,6 +17,7 @@ use sft_store::Store;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::client::{Client, Known, WITH_PASSWORDS};
@@ -106,7 +107,11 @@ impl Door {
             let thread = OwnThread::start().await?;
             // Until here it has shown nothing but that it can connect.
             let greeting = greet(stream, config.clone(), client, guard.deadline());
-            let (session, cut) = thread.runtime().spawn(greeting).await.map_err(io::Error::from)??;
+            let greeted = thread.runtime().spawn(greeting).await.map_err(JoinError::try_into_panic);
+            let (session, cut) = greeted.map_err(|error| match error {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(ended) => io::Error::from(ended),
+            })??;
             Ok::<_, NotGreeted>((session, cut, thread))
         };
         let (mut session, cut, _thread) = match greeted.await {
